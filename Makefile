@@ -1,0 +1,49 @@
+# Every target works on a machine that has only Python 3.11+, pip, make and git.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WHEEL_VENV := .venv-wheel
+INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+# One BLAS thread per process: the test processes and the environments are what runs side by side.
+export OMP_NUM_THREADS ?= 1
+
+.PHONY: help setup test lint typecheck bench wheel demo clean
+
+help:  ## Show this help
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+setup: $(VENV)/.installed  ## Create .venv with the package (editable) and the tools
+
+$(VENV)/.installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python $(INSTALL) --editable '.[dev]'
+	touch $@
+
+test: setup  ## Run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/performance
+
+lint: setup  ## Check style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+wheel: setup  ## Build the wheel and install it into a second, fresh environment
+	rm -rf build dist $(WHEEL_VENV)
+	$(BIN)/python -m build --quiet --wheel
+	$(PYTHON) -m venv $(WHEEL_VENV)
+	$(WHEEL_VENV)/bin/python $(INSTALL) dist/*.whl
+
+typecheck: setup  ## Type-check the installed wheel (mypy --strict), agents and environments included
+	test -x $(WHEEL_VENV)/bin/python || $(MAKE) wheel
+	$(WHEEL_VENV)/bin/python $(INSTALL) --no-deps --force-reinstall dist/*.whl
+	cd $(VENV) && bin/mypy --config-file ../pyproject.toml --python-executable ../$(WHEEL_VENV)/bin/python -p hwgpt_gym
+
+bench: setup  ## Measure speed (pytest-benchmark)
+	$(BIN)/python -m pytest tests/performance -p no:cacheprovider --benchmark-disable-gc
+
+demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
+	@$(BIN)/python -c 'import hwgpt_gym.demo' 2>/dev/null || { \
+	  echo 'make demo: not available yet: the demo (hwgpt_gym/demo.py) has not been built.' >&2; exit 1; }
+	$(BIN)/hwgpt-gym demo
+
+clean:  ## Remove what the other targets made
+	rm -rf $(VENV) $(WHEEL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -1,0 +1,411 @@
+"""The search spaces of HW-GPT-Bench, and what an architecture is.
+
+A batch of architectures is an ``int8`` array ``(n, D)`` of *choice indices*, ``D = 3 + 2 * max_layers``::
+
+    [embed_dim, n_layer, bias, mlp_0, head_0, mlp_1, head_1, ...]
+
+``-1`` marks a layer that does not exist (it lies beyond the depth) or a decision that is not taken yet.
+This encoding is the state of the environment, the input of the surrogates and the output of the solver;
+:class:`Architecture` is its readable counterpart for one architecture at a time.
+
+The choices are those of Sukthanker et al., *HW-GPT-Bench: Hardware-Aware Architecture Benchmark for Language
+Models*, NeurIPS 2024 (arXiv 2405.10299), Table 1.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Encoded: TypeAlias = npt.NDArray[np.int8]
+"""A batch of encoded architectures, ``(n, D)``."""
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+EMBED_DIM: Final = 0
+N_LAYER: Final = 1
+BIAS: Final = 2
+FIRST_LAYER: Final = 3
+"""Columns of the encoding; layer ``i`` has its MLP choice at ``3 + 2 i`` and its head choice at ``4 + 2 i``."""
+
+NOT_SET: Final = -1
+"""The choice index of a layer that does not exist, or of a decision that is not taken yet."""
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """One of the three search spaces.
+
+    Attributes:
+        scale: The name of the space, ``"s"``, ``"m"`` or ``"l"``.
+        embed_dims: The embedding widths.
+        depths: The numbers of layers, consecutive and ascending.
+        head_counts: The numbers of attention heads of a layer.
+        mlp_ratios: The widths of a layer's MLP, as multiples of the embedding width.
+        biases: Whether linear layers and normalisations have biases.
+    """
+
+    scale: str
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    head_counts: tuple[int, ...]
+    mlp_ratios: tuple[int, ...] = (2, 3, 4)
+    biases: tuple[bool, ...] = (False, True)
+
+    @property
+    def max_layers(self) -> int:
+        """The greatest number of layers."""
+        return self.depths[-1]
+
+    @property
+    def num_decisions(self) -> int:
+        """The length of the encoding, ``D = 3 + 2 * max_layers``."""
+        return FIRST_LAYER + 2 * self.max_layers
+
+    @cached_property
+    def num_choices(self) -> tuple[int, ...]:
+        """The number of choices of every decision, ``D`` entries."""
+        per_layer = (len(self.mlp_ratios), len(self.head_counts))
+        return (len(self.embed_dims), len(self.depths), len(self.biases), *per_layer * self.max_layers)
+
+    @cached_property
+    def decision_names(self) -> tuple[str, ...]:
+        """The name of every decision, ``D`` entries: ``embed_dim``, …, ``mlp_ratio_0``, ``n_head_0``, …."""
+        layers = (f"{kind}_{i}" for i in range(self.max_layers) for kind in ("mlp_ratio", "n_head"))
+        return ("embed_dim", "n_layer", "bias", *layers)
+
+    @cached_property
+    def size(self) -> int:
+        """The number of distinct architectures, exactly; layers beyond the depth do not count."""
+        per_layer = len(self.mlp_ratios) * len(self.head_counts)
+        return len(self.embed_dims) * len(self.biases) * sum(per_layer**depth for depth in self.depths)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Encoded:
+        """Draw architectures as upstream does: every choice uniform and independent.
+
+        Depths are therefore equally likely, although most *distinct* architectures have the greatest depth.
+
+        Args:
+            rng: The generator to draw from.
+            n: How many architectures to draw, at least 0.
+
+        Returns:
+            The architectures, ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If ``n`` is negative.
+        """
+        if n < 0:
+            raise ValueError(f"n must be at least 0, got {n}")
+        encoded = rng.integers(0, np.asarray(self.num_choices), size=(n, self.num_decisions), dtype=np.int8)
+        encoded[self._inactive(encoded)] = NOT_SET
+        return encoded
+
+    def n_layer(self, encoded: Encoded) -> IntArray:
+        """Return the depth of every architecture, ``int64 (n,)``."""
+        return np.asarray(self.depths, dtype=np.int64)[encoded[:, N_LAYER]]
+
+    def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
+        """Count the layers that have each MLP ratio and each number of heads.
+
+        Returns:
+            The counts by MLP choice and by head choice, each ``int64 (n, 3)``; rows sum to the depth.
+        """
+        layers = encoded[:, FIRST_LAYER:]
+        counted = [
+            np.stack([np.count_nonzero(kind == k, axis=1) for k in range(number)], axis=1)
+            for kind, number in ((layers[:, 0::2], len(self.mlp_ratios)), (layers[:, 1::2], len(self.head_counts)))
+        ]
+        return counted[0].astype(np.int64), counted[1].astype(np.int64)
+
+    def encode(self, architectures: Iterable[Architecture]) -> Encoded:
+        """Encode architectures of this space, ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If an architecture belongs to another scale.
+        """
+        rows = list(architectures)
+        encoded = np.full((len(rows), self.num_decisions), NOT_SET, dtype=np.int8)
+        for row, architecture in zip(encoded, rows, strict=True):
+            if architecture.scale != self.scale:
+                raise ValueError(
+                    f"architecture {architecture.to_string()!r} is of scale {architecture.scale!r}, "
+                    f"this space is of scale {self.scale!r}"
+                )
+            row[EMBED_DIM] = self.embed_dims.index(architecture.embed_dim)
+            row[N_LAYER] = self.depths.index(architecture.n_layer)
+            row[BIAS] = self.biases.index(architecture.bias)
+            end = FIRST_LAYER + 2 * architecture.n_layer
+            row[FIRST_LAYER:end:2] = [self.mlp_ratios.index(ratio) for ratio in architecture.mlp_ratio]
+            row[FIRST_LAYER + 1 : end : 2] = [self.head_counts.index(heads) for heads in architecture.n_head]
+        return encoded
+
+    def decode(self, encoded: npt.ArrayLike) -> list[Architecture]:
+        """Decode a batch ``(n, D)`` into architectures.
+
+        Raises:
+            ValueError: As :meth:`validate`.
+        """
+        return [self._decode_row(row) for row in self.validate(encoded)]
+
+    def validate(self, encoded: npt.ArrayLike) -> Encoded:
+        """Check that a batch encodes complete architectures of this space.
+
+        Args:
+            encoded: Choice indices, integers of shape ``(n, D)``.
+
+        Returns:
+            The batch as ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If the shape or the type is wrong, a choice does not exist, a layer within the depth
+                is not set or a layer beyond it is.
+        """
+        array = np.asarray(encoded)
+        if array.ndim != 2 or array.shape[1] != self.num_decisions:
+            raise ValueError(
+                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
+        self._check_choices(array)
+        inactive = self._inactive(array)
+        wrong = inactive != (array == NOT_SET)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            legal = "-1 (the layer lies beyond the depth)" if inactive[row, column] else "a choice, not -1"
+            raise ValueError(
+                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, must be {legal}"
+            )
+        return np.ascontiguousarray(array, dtype=np.int8)
+
+    def _check_choices(self, array: npt.NDArray[Any]) -> None:
+        wrong = (array < NOT_SET) | (array >= np.asarray(self.num_choices))
+        wrong[:, :FIRST_LAYER] |= array[:, :FIRST_LAYER] == NOT_SET
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, "
+                f"legal choices are 0 to {self.num_choices[column] - 1}"
+            )
+
+    def _inactive(self, encoded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Mark the entries of layers beyond the depth, ``bool (n, D)``."""
+        ends = FIRST_LAYER + 2 * np.asarray(self.depths)[encoded[:, N_LAYER]]
+        inactive: npt.NDArray[np.bool_] = np.arange(self.num_decisions) >= ends[:, None]
+        return inactive
+
+    def _decode_row(self, row: Encoded) -> Architecture:
+        n_layer = self.depths[row[N_LAYER]]
+        layers = row[FIRST_LAYER : FIRST_LAYER + 2 * n_layer]
+        return Architecture(
+            scale=self.scale,
+            embed_dim=self.embed_dims[row[EMBED_DIM]],
+            n_layer=n_layer,
+            mlp_ratio=tuple(self.mlp_ratios[k] for k in layers[0::2]),
+            n_head=tuple(self.head_counts[k] for k in layers[1::2]),
+            bias=self.biases[row[BIAS]],
+        )
+
+
+SEARCH_SPACES: Final[dict[str, SearchSpace]] = {
+    "s": SearchSpace("s", embed_dims=(192, 384, 768), depths=(10, 11, 12), head_counts=(4, 8, 12)),
+    "m": SearchSpace("m", embed_dims=(256, 512, 1024), depths=(22, 23, 24), head_counts=(8, 12, 16)),
+    "l": SearchSpace("l", embed_dims=(320, 640, 1280), depths=(34, 35, 36), head_counts=(8, 16, 20)),
+}
+"""The three search spaces by scale."""
+
+
+def get_search_space(scale: str) -> SearchSpace:
+    """Return the search space of a scale.
+
+    Raises:
+        ValueError: If there is no such scale.
+    """
+    try:
+        return SEARCH_SPACES[scale]
+    except (KeyError, TypeError):
+        raise ValueError(f"scale must be one of {sorted(SEARCH_SPACES)}, got {scale!r}") from None
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """One complete architecture: readable, validated and hashable.
+
+    Attributes:
+        scale: The search space it belongs to, ``"s"``, ``"m"`` or ``"l"``.
+        embed_dim: The embedding width.
+        n_layer: The number of layers.
+        mlp_ratio: The MLP ratio of every layer, ``n_layer`` entries.
+        n_head: The number of heads of every layer, ``n_layer`` entries.
+        bias: Whether linear layers and normalisations have biases.
+
+    Raises:
+        ValueError: If a value is not a choice of the space, or a list has the wrong length.
+    """
+
+    scale: str
+    embed_dim: int
+    n_layer: int
+    mlp_ratio: tuple[int, ...]
+    n_head: tuple[int, ...]
+    bias: bool
+
+    def __post_init__(self) -> None:
+        space = get_search_space(self.scale)
+        _check_choice("embed_dim", self.embed_dim, space.embed_dims, self.scale)
+        _check_choice("n_layer", self.n_layer, space.depths, self.scale)
+        _check_choice("bias", self.bias, space.biases, self.scale)
+        for name, values, legal in (
+            ("mlp_ratio", self.mlp_ratio, space.mlp_ratios),
+            ("n_head", self.n_head, space.head_counts),
+        ):
+            if len(values) != self.n_layer:
+                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(values)}")
+            for i, value in enumerate(values):
+                _check_choice(f"{name}[{i}]", value, legal, self.scale)
+        # Equal architectures must be equal values whatever they were made from (lists, numpy integers).
+        object.__setattr__(self, "embed_dim", int(self.embed_dim))
+        object.__setattr__(self, "n_layer", int(self.n_layer))
+        object.__setattr__(self, "mlp_ratio", tuple(int(ratio) for ratio in self.mlp_ratio))
+        object.__setattr__(self, "n_head", tuple(int(heads) for heads in self.n_head))
+        object.__setattr__(self, "bias", bool(self.bias))
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space it belongs to."""
+        return SEARCH_SPACES[self.scale]
+
+    def __str__(self) -> str:
+        return self.to_string()
+
+    def to_string(self) -> str:
+        """Return upstream's name, ``gpt-{scale}-{n_layer}-{embed_dim}-{mlp ratios}-{heads}-{bias}``."""
+        lists = "-".join(str(value) for value in (*self.mlp_ratio, *self.n_head))
+        return f"gpt-{self.scale}-{self.n_layer}-{self.embed_dim}-{lists}-{self.bias}"
+
+    @classmethod
+    def from_string(cls, name: str) -> Architecture:
+        """Read upstream's name; the inverse of :meth:`to_string`.
+
+        Raises:
+            ValueError: If the name is malformed or names a choice that does not exist.
+        """
+        form = "gpt-{scale}-{n_layer}-{embed_dim}-{mlp ratios}-{heads}-{True|False}"
+        fields = name.split("-") if isinstance(name, str) else []
+        if len(fields) < 5 or fields[0] != "gpt":
+            raise ValueError(f"architecture name must have the form {form}, got {name!r}")
+        scale = get_search_space(fields[1]).scale
+        try:
+            n_layer, embed_dim, *layers = (_parse_integer(field) for field in fields[2:-1])
+        except ValueError as error:
+            raise ValueError(f"architecture name must have the form {form}, got {name!r}: {error}") from None
+        if len(layers) != 2 * n_layer:
+            raise ValueError(
+                f"architecture name with n_layer = {n_layer} must list {n_layer} MLP ratios and {n_layer} heads, "
+                f"got {len(layers)} numbers in {name!r}"
+            )
+        return cls(
+            scale, embed_dim, n_layer, tuple(layers[:n_layer]), tuple(layers[n_layer:]), _parse_bias(fields[-1])
+        )
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], scale: str | None = None) -> Architecture:
+        """Read upstream's configuration, a dictionary of ``sample_*`` keys.
+
+        Args:
+            config: ``sample_embed_dim``, ``sample_n_layer``, ``sample_mlp_ratio``, ``sample_n_head`` and
+                ``sample_bias`` (a bool, or ``'True'`` / ``'False'``). Lists may be longer than the depth:
+                only the first ``sample_n_layer`` entries count. ``sample_layer_indices``, which upstream
+                also stores, is not needed.
+            scale: The search space; found from the embedding width if not given (widths are distinct).
+
+        Raises:
+            ValueError: If a key is missing, a list is shorter than the depth or a choice does not exist.
+        """
+        missing = [key for key in _CONFIG_KEYS if key not in config]
+        if missing:
+            raise ValueError(f"config lacks {missing}; it must have {list(_CONFIG_KEYS)}, got {sorted(config)}")
+        embed_dim, n_layer = config["sample_embed_dim"], config["sample_n_layer"]
+        if scale is None:
+            scale = _scale_of(embed_dim)
+        _check_choice("sample_n_layer", n_layer, get_search_space(scale).depths, scale)
+        lists: list[Sequence[int]] = [config["sample_mlp_ratio"], config["sample_n_head"]]
+        for key, values in zip(("sample_mlp_ratio", "sample_n_head"), lists, strict=True):
+            if len(values) < n_layer:
+                raise ValueError(f"{key} must have at least n_layer = {n_layer} entries, got {len(values)}")
+        mlp_ratio, n_head = (tuple(values[:n_layer]) for values in lists)
+        return cls(scale, embed_dim, n_layer, mlp_ratio, n_head, _parse_bias(config["sample_bias"]))
+
+    def to_config(self) -> dict[str, Any]:
+        """Return upstream's configuration, with the bias as a bool; the inverse of :meth:`from_config`."""
+        return {
+            "sample_embed_dim": self.embed_dim,
+            "sample_n_layer": self.n_layer,
+            "sample_mlp_ratio": list(self.mlp_ratio),
+            "sample_n_head": list(self.n_head),
+            "sample_bias": self.bias,
+            "sample_layer_indices": list(range(self.n_layer)),
+        }
+
+    def encode(self) -> Encoded:
+        """Return the encoding as a batch of one, ``int8 (1, D)``."""
+        return self.space.encode([self])
+
+    @classmethod
+    def decode(cls, encoded: npt.ArrayLike, scale: str) -> Architecture:
+        """Decode one architecture, of shape ``(D,)`` or ``(1, D)``.
+
+        Raises:
+            ValueError: If it is not exactly one complete architecture of the space.
+        """
+        batch = np.atleast_2d(np.asarray(encoded))
+        if len(batch) != 1:
+            raise ValueError(f"encoded must hold one architecture, got {len(batch)}")
+        return get_search_space(scale).decode(batch)[0]
+
+
+_CONFIG_KEYS: Final = ("sample_embed_dim", "sample_n_layer", "sample_mlp_ratio", "sample_n_head", "sample_bias")
+
+
+def _check_choice(name: str, value: object, legal: Sequence[object], scale: str) -> None:
+    # True == 1 in Python; a bool is no number of layers, and 1 is no bias.
+    is_bool = isinstance(value, bool | np.bool_)
+    if value not in legal or is_bool != isinstance(legal[0], bool):
+        raise ValueError(f"{name} must be one of {list(legal)} at scale {scale!r}, got {value!r}")
+
+
+def _parse_integer(field: str) -> int:
+    if not (field.isascii() and field.isdigit()):
+        raise ValueError(f"{field!r} is not a number")
+    return int(field)
+
+
+def _parse_bias(value: object) -> bool:
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if value in ("True", "False"):
+        return value == "True"
+    raise ValueError(f"bias must be True, False, 'True' or 'False', got {value!r}")
+
+
+def _scale_of(embed_dim: object) -> str:
+    for scale, space in SEARCH_SPACES.items():
+        if embed_dim in space.embed_dims:
+            return scale
+    legal = [width for space in SEARCH_SPACES.values() for width in space.embed_dims]
+    raise ValueError(f"sample_embed_dim must be one of {legal}, got {embed_dim!r}")
+
+
+def suggest(value: object, legal: Iterable[str]) -> str:
+    """Return a phrase that lists what is legal, nearest names first, for error messages."""
+    names = list(legal)
+    near = difflib.get_close_matches(str(value).lower(), names, n=3, cutoff=0.5)
+    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)}"

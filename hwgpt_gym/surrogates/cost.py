@@ -1,0 +1,111 @@
+"""Costs that are linear in counts: latency, energy, memory, parameters and FLOPs.
+
+For a given embedding width and bias, a cost is linear in the number of layers that have each MLP ratio and each head
+count, with a base that depends on the depth. Positions do not matter. Parameters and FLOPs have this form exactly;
+latency, energy and memory very nearly (see ``docs/surrogates.md``), which is what makes the exact optimum
+computable (``docs/optimum.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from hwgpt_gym.search_space import FloatArray, SearchSpace
+from hwgpt_gym.surrogates.features import Features, extract
+
+
+@dataclass(frozen=True, eq=False)
+class CountModel:
+    """A cost that is linear in counts, of one device or of several.
+
+    With ``e``, ``d`` and ``b`` the choice indices of embedding width, depth and bias::
+
+        cost = base[e, d, b] + sum_k mlp[e, b, k] * mlp_count_k + sum_k head[e, b, k] * head_count_k
+
+    Attributes:
+        space: The search space.
+        base: ``float64 (3, 3, 2)``, in the metric's unit, as are the others.
+        mlp: The cost of a layer's MLP, ``float64 (3, 2, 3)``.
+        head: The cost of a layer's attention, ``float64 (3, 2, 3)``.
+
+    All three may have a leading axis of devices, ``(devices, …)``; predictions then have a trailing one.
+
+    Raises:
+        ValueError: If a shape is wrong or a number is not finite.
+    """
+
+    space: SearchSpace
+    base: FloatArray
+    mlp: FloatArray
+    head: FloatArray
+
+    def __post_init__(self) -> None:
+        devices = self.base.shape[:-3]
+        for name, shape in (("base", (3, 3, 2)), ("mlp", (3, 2, 3)), ("head", (3, 2, 3))):
+            array = getattr(self, name)
+            if array.shape != (*devices, *shape) or len(devices) > 1:
+                raise ValueError(f"{name} must have shape {shape} or (devices, *{shape}), got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
+
+    def __getitem__(self, device: int | list[int]) -> CountModel:
+        """Return the model of one device (without a device axis), or of several (with one), by index."""
+        return CountModel(self.space, self.base[device], self.mlp[device], self.head[device])
+
+    def predict(self, encoded: np.ndarray) -> FloatArray:
+        """Predict the cost of a valid batch ``int8 (n, D)``: ``float64 (n,)``, or ``(n, devices)``."""
+        return self.predict_features(extract(self.space, encoded))
+
+    def predict_features(self, features: Features) -> FloatArray:
+        """Predict the cost from features that are already extracted; otherwise as :meth:`predict`."""
+        result: FloatArray = self._table[0].take(features.group, axis=0)
+        column = (slice(None),) + (None,) * (self._table.ndim - 2)
+        # Term by term, so that a row's result does not depend on the batch it stands in.
+        for coefficient, count in zip(self._table[1:], features[3:], strict=True):
+            result += coefficient.take(features.group, axis=0) * count[column]
+        return result
+
+    @cached_property
+    def _table(self) -> FloatArray:
+        """Constant and coefficients of the four counts by group, ``(5, 18)`` or ``(5, 18, devices)``.
+
+        The count of the first choice is the depth less the other two counts, so it goes into the constant.
+        """
+        depths = np.asarray(self.space.depths, dtype=np.float64)
+        first = (self.mlp[..., 0] + self.head[..., 0])[..., :, None, :] * depths[:, None]
+        shape = self.base.shape
+        over_depths = [
+            np.broadcast_to((part[..., k] - part[..., 0])[..., :, None, :], shape)
+            for part in (self.mlp, self.head)
+            for k in (1, 2)
+        ]
+        table = np.stack([self.base + first, *over_depths])
+        flat = table.reshape(*table.shape[:-3], 18)
+        return np.ascontiguousarray(flat if flat.ndim == 2 else np.swapaxes(flat, 1, 2))
+
+    def extremes(self) -> tuple[FloatArray, FloatArray]:
+        """Return the least and the greatest cost over the whole space, exactly; scalars or ``(devices,)``."""
+        depths = np.asarray(self.space.depths, dtype=np.float64)[:, None]
+        bounds = [
+            (self.base + depths * (pick(self.mlp, axis=-1) + pick(self.head, axis=-1))[..., :, None, :])
+            for pick in (np.min, np.max)
+        ]
+        return bounds[0].min(axis=(-3, -2, -1)), bounds[1].max(axis=(-3, -2, -1))
+
+    def count_tables(self, embed_dim: int, depth: int, bias: int) -> tuple[float, FloatArray, FloatArray]:
+        """Return one group's cost as a constant and the coefficients of its counts, for one device.
+
+        Args:
+            embed_dim: Choice index of the embedding width.
+            depth: Choice index of the depth.
+            bias: Choice index of the bias.
+
+        Returns:
+            The constant, and the coefficients of the counts of the second and third choice for the MLP and for
+            the heads, each ``float64 (2,)``: ``cost = constant + mlp @ (c1, c2) + head @ (h1, h2)``.
+        """
+        constant, *coefficients = self._table[:, embed_dim * 6 + depth * 2 + bias]
+        return float(constant), np.array(coefficients[:2]), np.array(coefficients[2:])

@@ -1,0 +1,195 @@
+"""The chain model of log-perplexity (and of accuracy).
+
+Sums of single layers, of neighbouring layers and of counts predict log-perplexity on unseen architectures better than
+a neural network does (``docs/surrogates.md``). No term couples one layer's MLP with its heads except through counts,
+so the model splits into two chains: that is what makes the exact optimum computable (``docs/optimum.md``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+
+from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.features import Features, Float32Array, extract
+
+COUNT_FEATURES: Final = 5
+_BLOCK_LAYERS: Final = 5
+
+
+def count_features(second: FloatArray, third: FloatArray) -> FloatArray:
+    """Return the features of a chain's counts, ``[c1, c2, c1 * c1, c1 * c2, c2 * c2]``.
+
+    Args:
+        second: Share of the layers that have the second choice, ``float64 (n,)``.
+        third: Share of the layers that have the third choice, ``float64 (n,)``.
+
+    Returns:
+        The features, ``float64 (5, n)``.
+    """
+    return np.stack([second, third, second * second, second * third, third * third])
+
+
+@dataclass(frozen=True, eq=False)
+class ChainModel:
+    """A quantity that is a sum over two chains of layers and over counts.
+
+    With ``e``, ``d``, ``b`` the choice indices of embedding width, depth and bias, ``m_i`` and ``h_i`` those of layer
+    ``i``'s MLP and heads, and ``phi`` the :func:`count_features` of each chain's *shares* of layers::
+
+        value = intercept[e, d, b]
+              + sum_i mlp[e, d, b, i, m_i] + sum_i mlp_pair[e, d, b, i, m_i, m_(i+1)]
+              + sum_i head[e, d, b, i, h_i] + sum_i head_pair[e, d, b, i, h_i, h_(i+1)]
+              + mlp_count[e, d, b] @ phi_mlp + head_count[e, d, b] @ phi_head
+              + phi_mlp @ cross[e, d, b] @ phi_head
+
+    Attributes:
+        space: The search space, of ``L = max_layers``.
+        intercept: ``float64 (3, 3, 2)``.
+        mlp: ``float64 (3, 3, 2, L, 3)``.
+        head: ``float64 (3, 3, 2, L, 3)``.
+        mlp_pair: ``float64 (3, 3, 2, L - 1, 3, 3)``.
+        head_pair: ``float64 (3, 3, 2, L - 1, 3, 3)``.
+        mlp_count: ``float64 (3, 3, 2, 5)``.
+        head_count: ``float64 (3, 3, 2, 5)``.
+        cross: ``float64 (3, 3, 2, 5, 5)``.
+
+    Entries of layers beyond the depth are zero.
+
+    Raises:
+        ValueError: If a shape is wrong, a number is not finite or an entry beyond the depth is not zero.
+    """
+
+    space: SearchSpace
+    intercept: FloatArray
+    mlp: FloatArray
+    head: FloatArray
+    mlp_pair: FloatArray
+    head_pair: FloatArray
+    mlp_count: FloatArray
+    head_count: FloatArray
+    cross: FloatArray
+
+    @staticmethod
+    def shapes(space: SearchSpace) -> dict[str, tuple[int, ...]]:
+        """Return the shape of every array by name."""
+        layers, group = space.max_layers, (3, 3, 2)
+        return {
+            "intercept": group,
+            "mlp": (*group, layers, 3),
+            "head": (*group, layers, 3),
+            "mlp_pair": (*group, layers - 1, 3, 3),
+            "head_pair": (*group, layers - 1, 3, 3),
+            "mlp_count": (*group, COUNT_FEATURES),
+            "head_count": (*group, COUNT_FEATURES),
+            "cross": (*group, COUNT_FEATURES, COUNT_FEATURES),
+        }
+
+    def __post_init__(self) -> None:
+        for name, shape in self.shapes(self.space).items():
+            array = getattr(self, name)
+            if array.shape != shape:
+                raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} must be finite")
+        for depth, n_layer in enumerate(self.space.depths):
+            beyond = (self.mlp[:, depth, :, n_layer:], self.head[:, depth, :, n_layer:])
+            pairs = (self.mlp_pair[:, depth, :, n_layer - 1 :], self.head_pair[:, depth, :, n_layer - 1 :])
+            if any(np.any(part) for part in beyond + pairs):
+                raise ValueError(f"entries of layers beyond the depth {n_layer} must be zero")
+
+    def predict(self, encoded: np.ndarray) -> FloatArray:
+        """Predict the quantity for a valid batch ``int8 (n, D)``: ``float64 (n,)``."""
+        return self.predict_features(extract(self.space, encoded))
+
+    def predict_features(self, features: Features) -> FloatArray:
+        """Predict from features that are already extracted; otherwise as :meth:`predict`."""
+        weights, offsets, tables = self._blocks
+        # Exact: integers far below 2^24.
+        index = (features.choices @ weights).astype(np.intp).T + offsets.take(features.group, axis=1)
+        # Block by block, so that a row's result does not depend on the batch it stands in.
+        result: FloatArray = self._group_constant.take(features.group)
+        for block in index:
+            result += tables.take(block)
+        return self._add_counts(result, features)
+
+    def _add_counts(self, result: FloatArray, features: Features) -> FloatArray:
+        group, n_layer = features.group, features.n_layer
+        phi_mlp = count_features(features.mlp1 / n_layer, features.mlp2 / n_layer)
+        phi_head = count_features(features.head1 / n_layer, features.head2 / n_layer)
+        mlp_count, head_count, cross = self._count_tables
+        for i in range(COUNT_FEATURES):
+            slope = mlp_count[i].take(group)
+            for j in self._crossing[i]:
+                slope += cross[i, j].take(group) * phi_head[j]
+            result += slope * phi_mlp[i]
+            result += head_count[i].take(group) * phi_head[i]
+        return result
+
+    @cached_property
+    def _group_constant(self) -> FloatArray:
+        return np.ascontiguousarray(self.intercept.reshape(18))
+
+    @cached_property
+    def _count_tables(self) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Count coefficients by group: ``(5, 18)``, ``(5, 18)`` and ``(5, 5, 18)``."""
+        mlp_count, head_count = (array.reshape(18, COUNT_FEATURES).T for array in (self.mlp_count, self.head_count))
+        cross = np.moveaxis(self.cross.reshape(18, COUNT_FEATURES, COUNT_FEATURES), 0, 2)
+        return np.ascontiguousarray(mlp_count), np.ascontiguousarray(head_count), np.ascontiguousarray(cross)
+
+    @cached_property
+    def _crossing(self) -> list[list[int]]:
+        """For every MLP feature, the head features that any group crosses it with: the others cost nothing."""
+        used = np.any(self.cross, axis=(0, 1, 2))
+        return [[int(j) for j in np.flatnonzero(row)] for row in used]
+
+    @cached_property
+    def _blocks(self) -> tuple[Float32Array, np.ndarray, FloatArray]:
+        """The chains as tables over blocks of five layers that share their end layers.
+
+        A block's index is the number that its five choices spell in base 3, so one look-up stands for up to five
+        single-layer and four pair terms.
+
+        Returns:
+            Weights ``float32 (D, blocks)`` that spell the indices, offsets ``intp (blocks, 18)`` that lead to a
+            block's and group's table (and take out the -1 of layers that do not exist), and all tables, flat.
+        """
+        weights, offsets, tables, size = [], [], [], 0
+        for first_column, single, pair in (
+            (FIRST_LAYER, self.mlp, self.mlp_pair),
+            (FIRST_LAYER + 1, self.head, self.head_pair),
+        ):
+            for start in range(0, self.space.max_layers - 1, _BLOCK_LAYERS - 1):
+                stop = min(start + _BLOCK_LAYERS, self.space.max_layers)
+                table = _block_table(single, pair, start, stop, last=stop == self.space.max_layers)
+                powers = 3.0 ** np.arange(stop - start)[::-1]
+                weight = np.zeros(self.space.num_decisions, dtype=np.float32)
+                weight[first_column + 2 * start : first_column + 2 * stop : 2] = powers
+                missing = [powers[max(depth - start, 0) :].sum() for depth in self.space.depths]
+                group_offset = size + table.shape[1] * np.arange(18).reshape(3, 3, 2) + np.array(missing)[:, None]
+                weights.append(weight)
+                offsets.append(group_offset.reshape(18))
+                tables.append(table.ravel())
+                size += table.size
+        return np.stack(weights, axis=1), np.stack(offsets).astype(np.intp), np.concatenate(tables)
+
+
+def _block_table(single: FloatArray, pair: FloatArray, start: int, stop: int, *, last: bool) -> FloatArray:
+    """Sum a block's terms for every combination of its choices: ``(18, 3 ** layers)``.
+
+    The block's last layer is the next block's first: its single term counts there, unless there is none.
+    """
+    layers = stop - start
+    table = np.zeros((18,) + (3,) * layers)
+    for i in range(layers):
+        shape = [1] * layers
+        shape[i] = 3
+        if i < layers - 1 or last:
+            table += single[:, :, :, start + i].reshape(18, *shape)
+        if i < layers - 1:
+            shape[i + 1] = 3
+            table += pair[:, :, :, start + i].reshape(18, *shape)
+    return table.reshape(18, -1)
