@@ -4,6 +4,7 @@ Importing this package registers the environments. It loads neither torch, Stabl
 matplotlib: what needs them imports them when it is called.
 """
 
+from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device, get_device
 from hwgpt_gym.metrics import METRICS, Metric, get_metric
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, SearchSpace, get_search_space
@@ -14,6 +15,7 @@ __all__ = [
     "METRICS",
     "SEARCH_SPACES",
     "Architecture",
+    "Benchmark",
     "Device",
     "Metric",
     "SearchSpace",

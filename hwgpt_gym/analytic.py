@@ -35,6 +35,7 @@ import numpy as np
 
 from hwgpt_gym.devices import LATENCY_BATCH_SIZES, SEQUENCE_LENGTH
 from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, NOT_SET, Encoded, IntArray, SearchSpace
+from hwgpt_gym.surrogates.cost import CountModel
 
 Mlp: TypeAlias = Literal["gpt2", "gated"]
 
@@ -127,3 +128,38 @@ def _sum_of_values(choices: Encoded, values: tuple[int, ...]) -> IntArray:
     assert NOT_SET == -1
     total: IntArray = table[choices].sum(axis=1, dtype=np.int64)
     return total
+
+
+def count_model(space: SearchSpace, metric: Literal["params", "flops"]) -> CountModel:
+    """Return the parameters or FLOPs of the GPT-2 model as a :class:`CountModel`, exact in double precision.
+
+    Args:
+        space: The search space.
+        metric: ``"params"`` or ``"flops"``.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if metric not in ("params", "flops"):
+        raise ValueError(f"metric must be 'params' or 'flops', got {metric!r}")
+    matrices = MLP_MATRICES["gpt2"]
+    embed_dim, depth, bias, ratio, heads = (
+        np.asarray(values, dtype=np.float64)
+        for values in (space.embed_dims, space.depths, space.biases, space.mlp_ratios, space.head_counts)
+    )
+    width, biased = embed_dim[:, None, None], bias[:, None]
+    if metric == "params":
+        base = width * (2 * VOCABULARY_SIZE + 2 + (4 + 2 * bias) * depth[:, None])
+        mlp = (matrices * width**2 + (matrices - 1) * biased * width) * ratio
+        head = (4 * HEAD_SIZE * width + 3 * HEAD_SIZE * biased) * heads
+    else:
+        base = 2 * VOCABULARY_SIZE * SEQUENCE_LENGTH * width
+        mlp = 2 * matrices * SEQUENCE_LENGTH * width**2 * ratio
+        head = SEQUENCE_LENGTH * (8 * HEAD_SIZE * width + 4 * HEAD_SIZE * SEQUENCE_LENGTH) * heads
+    shape = (len(embed_dim), len(bias), 3)
+    return CountModel(
+        space,
+        np.broadcast_to(base, (3, 3, 2)).copy(),
+        np.broadcast_to(mlp, shape).copy(),
+        np.broadcast_to(head, shape).copy(),
+    )

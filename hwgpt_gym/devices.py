@@ -43,9 +43,7 @@ class ProfilingConditions:
 
     def __str__(self) -> str:
         repeats = "" if self.repeats is None else f", {self.repeats} repeats"
-        return (
-            f"batch {self.batch_size} × {self.sequence_length} tokens, {self.precision}{repeats}, {self.method}"
-        )
+        return f"batch {self.batch_size} × {self.sequence_length} tokens, {self.precision}{repeats}, {self.method}"
 
 
 @dataclass(frozen=True)

@@ -85,7 +85,8 @@ class SearchSpace:
     def size(self) -> int:
         """The number of distinct architectures, exactly; layers beyond the depth do not count."""
         per_layer = len(self.mlp_ratios) * len(self.head_counts)
-        return len(self.embed_dims) * len(self.biases) * sum(per_layer**depth for depth in self.depths)
+        total: int = sum(per_layer**depth for depth in self.depths)
+        return len(self.embed_dims) * len(self.biases) * total
 
     def sample(self, rng: np.random.Generator, n: int) -> Encoded:
         """Draw architectures as upstream does: every choice uniform and independent.
@@ -121,7 +122,10 @@ class SearchSpace:
         layers = encoded[:, FIRST_LAYER:]
         counted = [
             np.stack([np.count_nonzero(kind == k, axis=1) for k in range(number)], axis=1)
-            for kind, number in ((layers[:, 0::2], len(self.mlp_ratios)), (layers[:, 1::2], len(self.head_counts)))
+            for kind, number in (
+                (layers[:, 0::2], len(self.mlp_ratios)),
+                (layers[:, 1::2], len(self.head_counts)),
+            )
         ]
         return counted[0].astype(np.int64), counted[1].astype(np.int64)
 
@@ -313,7 +317,12 @@ class Architecture:
                 f"got {len(layers)} numbers in {name!r}"
             )
         return cls(
-            scale, embed_dim, n_layer, tuple(layers[:n_layer]), tuple(layers[n_layer:]), _parse_bias(fields[-1])
+            scale,
+            embed_dim,
+            n_layer,
+            tuple(layers[:n_layer]),
+            tuple(layers[n_layer:]),
+            _parse_bias(fields[-1]),
         )
 
     @classmethod
@@ -372,7 +381,13 @@ class Architecture:
         return get_search_space(scale).decode(batch)[0]
 
 
-_CONFIG_KEYS: Final = ("sample_embed_dim", "sample_n_layer", "sample_mlp_ratio", "sample_n_head", "sample_bias")
+_CONFIG_KEYS: Final = (
+    "sample_embed_dim",
+    "sample_n_layer",
+    "sample_mlp_ratio",
+    "sample_n_head",
+    "sample_bias",
+)
 
 
 def _check_choice(name: str, value: object, legal: Sequence[object], scale: str) -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgpt_gym.search_space import FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, extract
@@ -59,13 +60,25 @@ class CountModel:
         """Predict the cost of a valid batch ``int8 (n, D)``: ``float64 (n,)``, or ``(n, devices)``."""
         return self.predict_features(extract(self.space, encoded))
 
-    def predict_features(self, features: Features) -> FloatArray:
-        """Predict the cost from features that are already extracted; otherwise as :meth:`predict`."""
-        result: FloatArray = self._table[0].take(features.group, axis=0)
-        column = (slice(None),) + (None,) * (self._table.ndim - 2)
+    def predict_features(self, features: Features, device: npt.NDArray[np.intp] | None = None) -> FloatArray:
+        """Predict the cost from features that are already extracted.
+
+        Args:
+            features: The features of ``n`` architectures.
+            device: The index of every row's own device, ``intp (n,)``; all devices if not given.
+
+        Returns:
+            ``float64 (n,)`` if the model is of one device or ``device`` is given, else ``(n, devices)``.
+        """
+        table, row = self._table, features.group
+        if device is not None:
+            table, row = table.reshape(5, -1), row * table.shape[2] + device
+        column = (slice(None),) + (None,) * (table.ndim - 2)
+        result: FloatArray = table[0].take(row, axis=0)
         # Term by term, so that a row's result does not depend on the batch it stands in.
-        for coefficient, count in zip(self._table[1:], features[3:], strict=True):
-            result += coefficient.take(features.group, axis=0) * count[column]
+        counts = (features.mlp1, features.mlp2, features.head1, features.head2)
+        for coefficient, count in zip(table[1:], counts, strict=True):
+            result += coefficient.take(row, axis=0) * count[column]
         return result
 
     @cached_property

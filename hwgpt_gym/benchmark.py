@@ -1,0 +1,361 @@
+"""The benchmark: architectures in, metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym import analytic
+from hwgpt_gym.devices import DEVICES, Device, get_device
+from hwgpt_gym.metrics import DEVICE_METRICS, METRICS, get_metric
+from hwgpt_gym.quantiles import cost_quantile, sampled_quantile
+from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.features import Features, extract
+from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.store import Surrogates, load_surrogates
+
+if TYPE_CHECKING:
+    import pandas
+
+CHUNK: Final = 16_384
+"""Architectures evaluated at once: intermediate results then stay in the processor's caches."""
+
+NOISE_UNIFORMS: Final = 4
+"""Uniform numbers that one measurement takes: session and repeat of latency, then of energy."""
+
+Metrics = dict[str, FloatArray]
+
+
+class Benchmark:
+    """Predicts every metric of an architecture, from surrogates fitted to real measurements.
+
+    Args:
+        scale: The search space, ``"s"``, ``"m"`` or ``"l"``.
+        device: The device whose latency and energy to predict, by name whatever the case; ``None`` for the metrics
+            that do not depend on a device; a list of names or ``"all"`` for several, whose metrics then have shape
+            ``(n, devices)``.
+        surrogates: The surrogates to use instead of the shipped ones of ``scale``; their own scale then counts.
+
+    Attributes:
+        space: The search space.
+        devices: The devices, in the order of the last axis of what depends on them.
+        surrogates: The surrogates of the scale, of all devices.
+
+    Raises:
+        ValueError: If the scale or a device is unknown, or no or a repeated device is listed.
+
+    Example:
+        >>> import numpy as np
+        >>> from hwgpt_gym import Benchmark
+        >>> bench = Benchmark(scale="s", device="a6000")
+        >>> encoded = bench.space.sample(np.random.default_rng(0), 1000)
+        >>> bench.evaluate(encoded, metrics=["perplexity", "latency_ms"])["latency_ms"].shape
+        (1000,)
+    """
+
+    def __init__(
+        self,
+        scale: str = "s",
+        device: str | Device | Sequence[str | Device] | None = "a6000",
+        surrogates: Surrogates | None = None,
+    ) -> None:
+        self.space: SearchSpace = surrogates.space if surrogates else get_search_space(scale)
+        self._several, self.devices = _resolve_devices(device)
+        self.surrogates: Surrogates = surrogates or load_surrogates(scale)
+        self._device_index = np.array([item.index for item in self.devices], dtype=np.intp)
+        self._count_models = self._bind_costs()
+        self._quantiles: dict[tuple[str, float], FloatArray] = {}
+
+    @property
+    def scale(self) -> str:
+        """The name of the search space."""
+        return self.space.scale
+
+    @property
+    def device(self) -> Device | None:
+        """The device, if it is one; ``None`` if there is none or there are several."""
+        return self.devices[0] if self.devices and not self._several else None
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The metrics that this benchmark predicts; without a device, those that need none."""
+        return tuple(key for key in METRICS if self.devices or key not in DEVICE_METRICS)
+
+    def __repr__(self) -> str:
+        names: Any = [device.name for device in self.devices] if self._several else self.device and self.device.name
+        return f"Benchmark(scale={self.scale!r}, device={names!r})"
+
+    def evaluate(self, encoded: npt.ArrayLike, metrics: Iterable[str] | None = None) -> Metrics:
+        """Predict metrics of a batch of architectures, of the device in its median state.
+
+        A row's results do not depend on the batch it stands in, to the last bit. Memory use beyond the result is
+        constant: the batch is worked on in pieces.
+
+        Args:
+            encoded: The architectures, integers ``(n, D)``.
+            metrics: The metrics to predict; all of :attr:`metrics` by default.
+
+        Returns:
+            For each metric ``float64 (n,)`` in its unit; ``(n, devices)`` for latency and energy if the benchmark
+            is of several devices.
+
+        Raises:
+            ValueError: If an architecture is not valid, or a metric unknown or in need of a device.
+        """
+        keys = self._check_metrics(metrics)
+        return self._predict(self.space.validate(encoded), keys)
+
+    def evaluate_on(
+        self, encoded: npt.ArrayLike, device: npt.NDArray[np.intp], metrics: Iterable[str] | None = None
+    ) -> Metrics:
+        """Predict metrics of every architecture on a device of its own.
+
+        Args:
+            encoded: The architectures, integers ``(n, D)``.
+            device: Position in :attr:`devices` of each architecture's device, ``intp (n,)``.
+            metrics: As for :meth:`evaluate`.
+
+        Returns:
+            For each metric ``float64 (n,)`` in its unit.
+
+        Raises:
+            ValueError: As :meth:`evaluate`, or if a device does not exist.
+        """
+        keys = self._check_metrics(metrics)
+        device = np.asarray(device, dtype=np.intp)
+        encoded = self.space.validate(encoded)
+        if device.shape != (len(encoded),) or np.any((device < 0) | (device >= len(self.devices))):
+            raise ValueError(
+                f"device must hold {len(encoded)} positions from 0 to {len(self.devices) - 1}, got {device!r}"
+            )
+        return self._predict(encoded, keys, device if self._several else None)
+
+    def measure(
+        self, encoded: npt.ArrayLike, rng: np.random.Generator, metrics: Iterable[str] | None = None
+    ) -> Metrics:
+        """Draw what a measurement of each architecture would show: the prediction with the device's noise.
+
+        Latency and energy vary, as one observation of the benchmark's profiling would; the other metrics are
+        deterministic. Each architecture takes the same draws whichever metrics are asked for.
+
+        Args:
+            encoded: The architectures, integers ``(n, D)``.
+            rng: The generator to draw from.
+            metrics: As for :meth:`evaluate`.
+
+        Returns:
+            As :meth:`evaluate`.
+
+        Raises:
+            ValueError: As :meth:`evaluate`.
+        """
+        keys = self._check_metrics(metrics)
+        encoded = self.space.validate(encoded)
+        result = self._predict(encoded, keys)
+        devices = len(self.devices)
+        if devices:
+            uniforms = rng.random((len(encoded), devices, NOISE_UNIFORMS)).reshape(-1, NOISE_UNIFORMS)
+            device = np.tile(np.arange(devices), len(encoded))
+            factors = self.noise_factors(uniforms, np.repeat(encoded[:, EMBED_DIM], devices), device)
+            for key in set(keys) & set(factors):
+                result[key] = result[key] * factors[key].reshape(result[key].shape)
+        return result
+
+    def noise_factors(
+        self, uniforms: FloatArray, embed_dim: npt.NDArray[Any], device: npt.NDArray[np.intp]
+    ) -> dict[str, FloatArray]:
+        """Turn uniform numbers into the factors of measurements on predictions.
+
+        Args:
+            uniforms: Uniform in [0, 1), ``float64 (n, 4)``: session and repeat of latency, then of energy.
+            embed_dim: Choice index of the embedding width, ``(n,)``.
+            device: Position in :attr:`devices`, ``intp (n,)``.
+
+        Returns:
+            For latency and energy, ``float64 (n,)``.
+        """
+        index = self._device_index[device]
+        width = embed_dim.astype(np.intp)
+        return {
+            key: self.surrogates.noise[key].factors(uniforms[:, 2 * i : 2 * i + 2], index, width)
+            for i, key in enumerate(DEVICE_METRICS)
+        }
+
+    def query(self, architecture: Architecture | str | Mapping[str, Any]) -> dict[str, Any]:
+        """Predict every metric of one architecture.
+
+        Args:
+            architecture: An :class:`Architecture`, upstream's name of one, or upstream's ``sample_*`` dictionary.
+
+        Returns:
+            Each metric as a float; with several devices, a dictionary by device for latency and energy.
+
+        Raises:
+            ValueError: If it is no architecture of this scale.
+        """
+        if isinstance(architecture, str):
+            architecture = Architecture.from_string(architecture)
+        elif not isinstance(architecture, Architecture):
+            architecture = Architecture.from_config(architecture, self.scale)
+        values = self._predict(self.space.encode([architecture]), self.metrics)
+        names = [device.name for device in self.devices]
+        return {
+            key: dict(zip(names, array[0].tolist(), strict=True)) if array.ndim == 2 else float(array[0])
+            for key, array in values.items()
+        }
+
+    def quantile(self, metric: str, level: float) -> Any:
+        """Return a quantile of a metric under the distribution of :meth:`SearchSpace.sample`.
+
+        Of a cost it is exact; of perplexity and accuracy, that of a million fixed samples.
+
+        Args:
+            metric: The metric.
+            level: From 0 to 1.
+
+        Returns:
+            A float in the metric's unit; ``float64 (devices,)`` where :meth:`evaluate` has an axis of devices.
+
+        Raises:
+            ValueError: If the metric is unknown or the level is not within 0 and 1.
+        """
+        self._check_metrics([metric])
+        if not 0.0 <= level <= 1.0:
+            raise ValueError(f"level must be from 0 to 1, got {level!r}")
+        key = (metric, float(level))
+        if key not in self._quantiles:
+            if METRICS[metric].kind == "cost":
+                models = self._single_models(metric)
+                self._quantiles[key] = np.array([cost_quantile(model, level) for model in models])
+            else:
+                chain = self.chain_model(metric)
+                value = sampled_quantile(chain, level)
+                self._quantiles[key] = np.array([np.exp(value) if metric == "perplexity" else value])
+        values = self._quantiles[key]
+        return values.copy() if self._several and metric in DEVICE_METRICS else float(values[0])
+
+    def extremes(self, metric: str) -> tuple[Any, Any]:
+        """Return the least and the greatest value of a metric over the whole space, exactly.
+
+        Returns:
+            Two floats in the metric's unit; two arrays ``float64 (devices,)`` where :meth:`evaluate` has an axis
+            of devices.
+
+        Raises:
+            ValueError: If the metric is unknown or needs a device.
+        """
+        self._check_metrics([metric])
+        if METRICS[metric].kind == "cost":
+            low, high = self._count_models[metric].extremes()
+            return (low, high) if np.ndim(low) else (float(low), float(high))
+        bounds = self.surrogates.ranges.get(metric)
+        if bounds is None:
+            from hwgpt_gym.optimum import chain_extremes
+
+            bounds = chain_extremes(self.chain_model(metric))[:2]
+        least, greatest = np.exp(bounds) if metric == "perplexity" else bounds
+        return float(least), float(greatest)
+
+    def layer_effects(self, metric: str) -> pandas.DataFrame:
+        """Return what each choice at each decision does to a metric; see :func:`hwgpt_gym.effects.layer_effects`."""
+        from hwgpt_gym.effects import layer_effects
+
+        self._check_metrics([metric])
+        return layer_effects(self, metric)
+
+    def chain_model(self, metric: Literal["perplexity", "accuracy"] | str) -> ChainModel:
+        """Return the chain model of log-perplexity (``"perplexity"``) or of accuracy.
+
+        Raises:
+            ValueError: If it is another metric.
+        """
+        get_metric(metric, ("perplexity", "accuracy"))
+        model: ChainModel = getattr(self.surrogates, metric)
+        return model
+
+    def count_model(self, metric: str) -> CountModel:
+        """Return the count model of a cost: of the device, or with an axis of devices if there are several.
+
+        Raises:
+            ValueError: If it is no cost, or needs a device and there is none.
+        """
+        get_metric(metric, self._count_models)
+        return self._count_models[metric]
+
+    def _check_metrics(self, metrics: Iterable[str] | None) -> tuple[str, ...]:
+        if metrics is None:
+            return self.metrics
+        if isinstance(metrics, str):
+            raise ValueError(f"metrics must be a list of metrics, got the string {metrics!r}")
+        keys = tuple(metrics)
+        for key in keys:
+            if get_metric(key).per_device and not self.devices:
+                raise ValueError(f"metric {key!r} depends on the device: make the benchmark with device=…")
+        return keys
+
+    def _predict(self, encoded: Encoded, keys: Sequence[str], device: npt.NDArray[np.intp] | None = None) -> Metrics:
+        if len(encoded) <= CHUNK:
+            return self._predict_chunk(encoded, keys, device)
+        starts = range(0, len(encoded), CHUNK)
+        result: Metrics = {}
+        for start in starts:
+            rows = slice(start, start + CHUNK)
+            part = self._predict_chunk(encoded[rows], keys, None if device is None else device[rows])
+            for key, values in part.items():
+                if key not in result:
+                    result[key] = np.empty((len(encoded), *values.shape[1:]))
+                result[key][rows] = values
+        return result
+
+    def _predict_chunk(self, encoded: Encoded, keys: Sequence[str], device: npt.NDArray[np.intp] | None) -> Metrics:
+        features = extract(self.space, encoded)
+        return {key: self._predict_metric(key, features, device) for key in keys}
+
+    def _predict_metric(self, key: str, features: Features, device: npt.NDArray[np.intp] | None) -> FloatArray:
+        if key == "perplexity":
+            log_perplexity = self.surrogates.perplexity.predict_features(features)
+            return np.exp(log_perplexity, out=log_perplexity)
+        if key == "accuracy":
+            return self.surrogates.accuracy.predict_features(features)
+        return self._count_models[key].predict_features(features, device if key in DEVICE_METRICS else None)
+
+    def _bind_costs(self) -> dict[str, CountModel]:
+        index: Any = self._device_index.tolist() if self._several else (self.device and self.device.index)
+        costs = {
+            "params": analytic.count_model(self.space, "params"),
+            "flops": analytic.count_model(self.space, "flops"),
+        }
+        for key, model in self.surrogates.costs.items():
+            if key not in DEVICE_METRICS:
+                costs[key] = model
+            elif self.devices:
+                costs[key] = model[index]
+        return costs
+
+    def _single_models(self, metric: str) -> list[CountModel]:
+        model = self._count_models[metric]
+        return [model[i] for i in range(len(self.devices))] if model.base.ndim == 4 else [model]
+
+
+def _resolve_devices(
+    device: str | Device | Sequence[str | Device] | None,
+) -> tuple[bool, tuple[Device, ...]]:
+    """Return whether several devices are meant, and the devices."""
+    if device is None:
+        return False, ()
+    if isinstance(device, Device):
+        return False, (device,)
+    if isinstance(device, str):
+        if device.lower() == "all":
+            return True, tuple(DEVICES.values())
+        return False, (get_device(device),)
+    devices = tuple(item if isinstance(item, Device) else get_device(item) for item in device)
+    if not devices:
+        raise ValueError("device must name at least one device, got an empty list; use None for no device")
+    if len(set(devices)) < len(devices):
+        raise ValueError(f"device must not repeat a device, got {[item.name for item in devices]}")
+    return True, devices
