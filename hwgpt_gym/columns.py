@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
-def read_table(
-    file: Path, required: Mapping[str, str], optional: Mapping[str, str] | None = None
-) -> pa.Table:
+def read_table(file: Path, required: Mapping[str, str], optional: Mapping[str, str] | None = None) -> pa.Table:
     """Read the columns of a parquet file.
 
     Args:
@@ -82,9 +80,7 @@ def floats(table: pa.Table, name: str, file: Path) -> FloatArray:
     if lengths is None:
         return values.astype(np.float64)
     if lengths.min() != lengths.max() or not lengths[0]:
-        raise ValueError(
-            f"{file}: column {name!r} must have equally many observations in every row, at least one"
-        )
+        raise ValueError(f"{file}: column {name!r} must have equally many observations in every row, at least one")
     return values.astype(np.float64).reshape(len(lengths), -1)
 
 
@@ -173,8 +169,7 @@ def _check_names(table: pa.Table, space: SearchSpace, file: Path) -> None:
         expected = f"gpt-{space.scale}-{n_layer}-{embed_dim}-{'-'.join(map(str, mlp_ratio + n_head))}-{bias}"
         if arch != expected:
             raise ValueError(
-                f"{file}: column 'arch' must agree with the other columns, "
-                f"row {row} is {arch!r}, expected {expected!r}"
+                f"{file}: column 'arch' must agree with the other columns, row {row} is {arch!r}, expected {expected!r}"
             )
 
 

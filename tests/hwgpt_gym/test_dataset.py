@@ -32,9 +32,7 @@ def write_small_dataset(folder: Path, scale: str = "s", seed: int = 0) -> Path:
         "arch": [str(architecture) for architecture in architectures],
         "embed_dim": pa.array([architecture.embed_dim for architecture in architectures], pa.int16()),
         "n_layer": pa.array([architecture.n_layer for architecture in architectures], pa.int8()),
-        "mlp_ratio": pa.array(
-            [architecture.mlp_ratio for architecture in architectures], pa.list_(pa.int8())
-        ),
+        "mlp_ratio": pa.array([architecture.mlp_ratio for architecture in architectures], pa.list_(pa.int8())),
         "n_head": pa.array([architecture.n_head for architecture in architectures], pa.list_(pa.int8())),
         "bias": [architecture.bias for architecture in architectures],
         "perplexity": perplexity,
@@ -76,9 +74,7 @@ def with_value(name: str, row: int, value: Any) -> Change:
     def change(table: pa.Table) -> pa.Table:
         values = table[name].to_pylist()
         values[row] = value
-        return table.set_column(
-            table.column_names.index(name), name, pa.array(values, table.schema.field(name).type)
-        )
+        return table.set_column(table.column_names.index(name), name, pa.array(values, table.schema.field(name).type))
 
     return change
 
@@ -147,27 +143,21 @@ def test_fingerprint_depends_on_content_only(small: Path, tmp_path: Path) -> Non
 
 
 def test_upstream_prediction_may_be_absent(small: Path) -> None:
-    rewrite(
-        small / "s" / "architectures.parquet", lambda table: table.drop_columns(["perplexity_upstream_mlp"])
-    )
+    rewrite(small / "s" / "architectures.parquet", lambda table: table.drop_columns(["perplexity_upstream_mlp"]))
     assert np.isnan(Dataset(small)["s"].perplexity_upstream_mlp).all()
     Dataset(small).validate()
 
 
 def test_memory_may_be_absent_throughout(small: Path) -> None:
     nothing = np.full(ROWS, np.nan, dtype=np.float32)
-    rewrite(
-        small / "s" / "architectures.parquet", lambda table: with_column(table, "float16_memory_mb", nothing)
-    )
+    rewrite(small / "s" / "architectures.parquet", lambda table: with_column(table, "float16_memory_mb", nothing))
     assert np.isnan(Dataset(small)["s"].float16_memory_mb).all()
 
 
 @pytest.mark.parametrize("column", ["order", "arch", "mlp_ratio", "bias", "perplexity", "bfloat16_memory_mb"])
 def test_missing_column_of_architectures(small: Path, column: str) -> None:
     rewrite(small / "s" / "architectures.parquet", lambda table: table.drop_columns([column]))
-    with pytest.raises(
-        ValueError, match=rf"architectures\.parquet: missing columns \['{column}'\]; required are"
-    ):
+    with pytest.raises(ValueError, match=rf"architectures\.parquet: missing columns \['{column}'\]; required are"):
         Dataset(small).validate()
 
 
@@ -309,9 +299,7 @@ def test_measurements(dataset_path: Path) -> None:
     for measurements in dataset.values():
         assert measurements.devices == tuple(DEVICES)
         assert len(measurements) == 9000
-        assert [str(a) for a in measurements.space.decode(measurements.encoded[::100])] == measurements.names[
-            ::100
-        ]
+        assert [str(a) for a in measurements.space.decode(measurements.encoded[::100])] == measurements.names[::100]
     assert {scale: int(np.isfinite(dataset[scale].perplexity).sum()) for scale in dataset} == {
         "s": 9000,
         "m": 4693,
