@@ -21,7 +21,7 @@ from hwgpt_gym.surrogates.store import Surrogates, load_surrogates
 if TYPE_CHECKING:
     import pandas
 
-CHUNK: Final = 16_384
+CHUNK: Final = 4_096
 """Architectures evaluated at once: intermediate results then stay in the processor's caches."""
 
 NOISE_UNIFORMS: Final = 4
@@ -68,6 +68,7 @@ class Benchmark:
         self.surrogates: Surrogates = surrogates or load_surrogates(scale)
         self._device_index = np.array([item.index for item in self.devices], dtype=np.intp)
         self._count_models = self._bind_costs()
+        self._stacks: dict[tuple[str, ...], tuple[CountModel, dict[str, int | slice]]] = {}
         self._quantiles: dict[tuple[str, float], FloatArray] = {}
 
     @property
@@ -313,15 +314,38 @@ class Benchmark:
 
     def _predict_chunk(self, encoded: Encoded, keys: Sequence[str], device: npt.NDArray[np.intp] | None) -> Metrics:
         features = extract(self.space, encoded)
-        return {key: self._predict_metric(key, features, device) for key in keys}
+        costs = tuple(key for key in keys if METRICS[key].kind == "cost")
+        result = self._predict_costs(costs, features, device) if costs else {}
+        for key in keys:
+            if key not in result:
+                values = self.chain_model(key).predict_features(features)
+                result[key] = np.exp(values, out=values) if key == "perplexity" else values
+        return {key: result[key] for key in keys}
 
-    def _predict_metric(self, key: str, features: Features, device: npt.NDArray[np.intp] | None) -> FloatArray:
-        if key == "perplexity":
-            log_perplexity = self.surrogates.perplexity.predict_features(features)
-            return np.exp(log_perplexity, out=log_perplexity)
-        if key == "accuracy":
-            return self.surrogates.accuracy.predict_features(features)
-        return self._count_models[key].predict_features(features, device if key in DEVICE_METRICS else None)
+    def _predict_costs(self, keys: tuple[str, ...], features: Features, device: npt.NDArray[np.intp] | None) -> Metrics:
+        if device is not None:
+            rows = {key: device if key in DEVICE_METRICS else None for key in keys}
+            return {key: self._count_models[key].predict_features(features, row) for key, row in rows.items()}
+        model, columns = self._stack_costs(keys)
+        values = model.predict_features(features)
+        return {key: values[:, column] for key, column in columns.items()}
+
+    def _stack_costs(self, keys: tuple[str, ...]) -> tuple[CountModel, dict[str, int | slice]]:
+        """Return one model that predicts several costs at once, and the column (or columns) of each."""
+        if keys not in self._stacks:
+            models = [self._count_models[key] for key in keys]
+            columns: dict[str, int | slice] = {}
+            width = 0
+            for key, model in zip(keys, models, strict=True):
+                several = model.base.ndim == 4
+                columns[key] = slice(width, width + len(model.base)) if several else width
+                width += len(model.base) if several else 1
+            parts = [
+                np.concatenate([getattr(model, name).reshape(-1, *shape) for model in models])
+                for name, shape in (("base", (3, 3, 2)), ("mlp", (3, 2, 3)), ("head", (3, 2, 3)))
+            ]
+            self._stacks[keys] = (CountModel(self.space, *parts), columns)
+        return self._stacks[keys]
 
     def _bind_costs(self) -> dict[str, CountModel]:
         index: Any = self._device_index.tolist() if self._several else (self.device and self.device.index)

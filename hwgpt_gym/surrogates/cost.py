@@ -76,8 +76,7 @@ class CountModel:
         column = (slice(None),) + (None,) * (table.ndim - 2)
         result: FloatArray = table[0].take(row, axis=0)
         # Term by term, so that a row's result does not depend on the batch it stands in.
-        counts = (features.mlp1, features.mlp2, features.head1, features.head2)
-        for coefficient, count in zip(table[1:], counts, strict=True):
+        for coefficient, count in zip(table[1:], features.counts, strict=True):
             result += coefficient.take(row, axis=0) * count[column]
         return result
 

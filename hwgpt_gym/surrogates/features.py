@@ -25,19 +25,14 @@ class Features(NamedTuple):
         choices: The encoding in single precision, ``float32 (n, D)``.
         group: The group, ``intp (n,)``.
         n_layer: The depth, ``float64 (n,)``.
-        mlp1: The number of layers with the second MLP ratio, ``float64 (n,)``.
-        mlp2: The number of layers with the third MLP ratio, ``float64 (n,)``.
-        head1: The number of layers with the second head count, ``float64 (n,)``.
-        head2: The number of layers with the third head count, ``float64 (n,)``.
+        counts: The numbers of layers with the second MLP ratio, with the third, with the second head count and with
+            the third, ``float64 (4, n)``.
     """
 
     choices: Float32Array
     group: npt.NDArray[np.intp]
     n_layer: FloatArray
-    mlp1: FloatArray
-    mlp2: FloatArray
-    head1: FloatArray
-    head2: FloatArray
+    counts: FloatArray
 
 
 def extract(space: SearchSpace, encoded: Encoded) -> Features:
@@ -45,14 +40,16 @@ def extract(space: SearchSpace, encoded: Encoded) -> Features:
     group = (encoded[:, EMBED_DIM] * np.int8(6) + encoded[:, N_LAYER] * np.int8(2) + encoded[:, BIAS]).astype(np.intp)
     choices = encoded.astype(np.float32)
     n_layer = np.asarray(space.depths, dtype=np.float64)[encoded[:, N_LAYER]]
-    inactive = (space.max_layers - n_layer)[:, None]
+    inactive = space.max_layers - n_layer
     selector = _layer_selector(space)
     # A layer that does not exist holds -1: its share is taken out again.
-    total = (choices @ selector).astype(np.float64) + inactive
-    squares = (np.square(choices) @ selector).astype(np.float64) - inactive
-    seconds = 2.0 * total - squares
-    thirds = (squares - total) / 2.0
-    return Features(choices, group, n_layer, seconds[:, 0], thirds[:, 0], seconds[:, 1], thirds[:, 1])
+    total = (choices @ selector).T + inactive
+    squares = (np.square(choices) @ selector).T - inactive
+    counts = np.empty((4, len(encoded)))
+    np.subtract(2.0 * total, squares, out=counts[0::2])
+    np.subtract(squares, total, out=counts[1::2])
+    counts[1::2] *= 0.5
+    return Features(choices, group, n_layer, counts)
 
 
 @lru_cache

@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, Float32Array, extract
@@ -20,17 +21,20 @@ COUNT_FEATURES: Final = 5
 _BLOCK_LAYERS: Final = 5
 
 
-def count_features(second: FloatArray, third: FloatArray) -> FloatArray:
-    """Return the features of a chain's counts, ``[c1, c2, c1 * c1, c1 * c2, c2 * c2]``.
+def count_features(shares: FloatArray) -> FloatArray:
+    """Return the features of one chain's counts, ``[c1, c2, c1 * c1, c1 * c2, c2 * c2]``.
 
     Args:
-        second: Share of the layers that have the second choice, ``float64 (n,)``.
-        third: Share of the layers that have the third choice, ``float64 (n,)``.
+        shares: The shares of layers that have the second and the third choice, ``float64 (2, n)``.
 
     Returns:
         The features, ``float64 (5, n)``.
     """
-    return np.stack([second, third, second * second, second * third, third * third])
+    features = np.empty((COUNT_FEATURES, *shares.shape[1:]))
+    features[:2] = shares
+    np.multiply(shares[0], shares, out=features[2:4])
+    np.multiply(shares[1], shares[1], out=features[4])
+    return features
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,21 +116,20 @@ class ChainModel:
         index = (features.choices @ weights).astype(np.intp).T + offsets.take(features.group, axis=1)
         # Block by block, so that a row's result does not depend on the batch it stands in.
         result: FloatArray = self._group_constant.take(features.group)
-        for block in index:
-            result += tables.take(block)
+        for block in tables.take(index):
+            result += block
         return self._add_counts(result, features)
 
     def _add_counts(self, result: FloatArray, features: Features) -> FloatArray:
-        group, n_layer = features.group, features.n_layer
-        phi_mlp = count_features(features.mlp1 / n_layer, features.mlp2 / n_layer)
-        phi_head = count_features(features.head1 / n_layer, features.head2 / n_layer)
-        mlp_count, head_count, cross = self._count_tables
-        for i in range(COUNT_FEATURES):
-            slope = mlp_count[i].take(group)
-            for j in self._crossing[i]:
-                slope += cross[i, j].take(group) * phi_head[j]
-            result += slope * phi_mlp[i]
-            result += head_count[i].take(group) * phi_head[i]
+        shares = features.counts / features.n_layer
+        coefficients, crossed = self._count_table
+        phi = np.empty((len(coefficients), len(result)))
+        phi[:COUNT_FEATURES] = count_features(shares[:2])
+        phi[COUNT_FEATURES : 2 * COUNT_FEATURES] = count_features(shares[2:])
+        np.multiply(phi[crossed[0]], phi[crossed[1]], out=phi[2 * COUNT_FEATURES :])
+        phi *= coefficients.take(features.group, axis=1)
+        for term in phi:
+            result += term
         return result
 
     @cached_property
@@ -134,17 +137,18 @@ class ChainModel:
         return np.ascontiguousarray(self.intercept.reshape(18))
 
     @cached_property
-    def _count_tables(self) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Count coefficients by group: ``(5, 18)``, ``(5, 18)`` and ``(5, 5, 18)``."""
-        mlp_count, head_count = (array.reshape(18, COUNT_FEATURES).T for array in (self.mlp_count, self.head_count))
-        cross = np.moveaxis(self.cross.reshape(18, COUNT_FEATURES, COUNT_FEATURES), 0, 2)
-        return np.ascontiguousarray(mlp_count), np.ascontiguousarray(head_count), np.ascontiguousarray(cross)
+    def _count_table(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+        """Coefficients of the count features by group, and which features the last of them cross.
 
-    @cached_property
-    def _crossing(self) -> list[list[int]]:
-        """For every MLP feature, the head features that any group crosses it with: the others cost nothing."""
-        used = np.any(self.cross, axis=(0, 1, 2))
-        return [[int(j) for j in np.flatnonzero(row)] for row in used]
+        Returns:
+            ``float64 (10 + crossings, 18)``: the MLP features, the head features and those products of the two that
+            any group has a coefficient for; and the rows of both factors of these, ``intp (2, crossings)``.
+        """
+        cross = np.moveaxis(self.cross.reshape(18, COUNT_FEATURES, COUNT_FEATURES), 0, 2)
+        crossed = np.stack(np.nonzero(cross.any(axis=2)))
+        singles = [array.reshape(18, COUNT_FEATURES).T for array in (self.mlp_count, self.head_count)]
+        table = np.concatenate([*singles, cross[crossed[0], crossed[1]]])
+        return np.ascontiguousarray(table), crossed + np.array([[0], [COUNT_FEATURES]])
 
     @cached_property
     def _blocks(self) -> tuple[Float32Array, np.ndarray, FloatArray]:
