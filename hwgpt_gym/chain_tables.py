@@ -1,0 +1,242 @@
+"""The best chain of layers for every combination of counts, by dynamic programming.
+
+A :class:`~hwgpt_gym.surrogates.perplexity.ChainModel` couples its two chains (the layers' MLPs and the layers' heads)
+only through counts, and every cost depends on counts alone. So of all chains with the same counts only the best one
+matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n + 2) / 2`` of them, its *states*
+``(c1, c2)``, the numbers of layers with the second and with the third choice. ``docs/optimum.md`` has the recurrence.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    FIRST_LAYER,
+    N_LAYER,
+    NOT_SET,
+    Encoded,
+    FloatArray,
+    IntArray,
+    SearchSpace,
+)
+from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.perplexity import ChainModel, count_features
+
+if TYPE_CHECKING:
+    from hwgpt_gym.benchmark import Benchmark
+
+MLP_CHAIN: Final = 0
+HEAD_CHAIN: Final = 1
+_CHOICES: Final = 3
+_SHIFTS: Final = ((0, 0), (1, 0), (0, 1))
+"""What each choice adds to the counts ``(c1, c2)``."""
+
+BackPointers: TypeAlias = npt.NDArray[np.uint8]
+
+
+class Group(NamedTuple):
+    """Choice indices of embedding width, depth and bias."""
+
+    embed_dim: int
+    depth: int
+    bias: int
+
+
+GROUPS: Final = tuple(Group(*choices) for choices in itertools.product(range(3), range(3), range(2)))
+"""All groups, in the order of :mod:`hwgpt_gym.surrogates.features`."""
+
+
+class ChainTables:
+    """The least (or greatest) value of a chain model for every group and every combination of counts.
+
+    Args:
+        model: The chain model.
+        greatest: Whether to find the greatest value instead of the least.
+
+    Attributes:
+        space: The search space.
+        greatest: Whether the values are the greatest.
+    """
+
+    def __init__(self, model: ChainModel, *, greatest: bool = False) -> None:
+        # Arrays of the model, not the model: tables are cached for as long as the model lives.
+        self.space: SearchSpace = model.space
+        self.greatest = greatest
+        self._intercept = model.intercept
+        self._count_part = (model.mlp_count, model.head_count)
+        self._cross = model.cross
+        self._states = [_count_states(n_layer) for n_layer in self.space.depths]
+        self._features = [
+            count_features(states.T / n_layer).T
+            for states, n_layer in zip(self._states, self.space.depths, strict=True)
+        ]
+        self._values, self._last, self._back = _solve_chains(model, self._states, greatest=greatest)
+
+    def states(self, depth: int) -> IntArray:
+        """Return the counts ``(c1, c2)`` of every state of a chain, ``int64 (S, 2)``, for a depth's choice index."""
+        return self._states[depth]
+
+    def values(self, group: Group) -> FloatArray:
+        """Return a group's best values.
+
+        Returns:
+            ``float64 (S, S)``: by state of the MLP chain and state of the head chain, what the chain model predicts
+            for the best architecture with these counts (up to the rounding of a differently ordered sum).
+        """
+        features = self._features[group.depth]
+        mlp, head = (
+            self._values[group.depth][chain, group.embed_dim, group.bias]
+            + features @ self._count_part[chain][tuple(group)]
+            for chain in (MLP_CHAIN, HEAD_CHAIN)
+        )
+        values: FloatArray = (features @ self._cross[tuple(group)]) @ features.T
+        values += (mlp + self._intercept[tuple(group)])[:, None]
+        values += head
+        return values
+
+    def decode(self, group: Group, states: npt.NDArray[np.intp]) -> Encoded:
+        """Return the architectures behind entries of :meth:`values`.
+
+        Args:
+            group: The group.
+            states: Flat indices into the group's values, ``intp (n,)``.
+
+        Returns:
+            ``int8 (n, D)``.
+        """
+        n_layer = self.space.depths[group.depth]
+        chains = np.divmod(states, len(self._states[group.depth]))
+        encoded = np.full((len(states), self.space.num_decisions), NOT_SET, dtype=np.int8)
+        encoded[:, EMBED_DIM], encoded[:, N_LAYER], encoded[:, BIAS] = group
+        for chain, state in zip((MLP_CHAIN, HEAD_CHAIN), chains, strict=True):
+            row = _row(chain, group)
+            second, third = self._states[group.depth][state].T.copy()
+            choice = self._last[group.depth][chain, group.embed_dim, group.bias, state].astype(np.intp)
+            for layer in reversed(range(n_layer)):
+                encoded[:, FIRST_LAYER + 2 * layer + chain] = choice
+                previous = self._back[layer, choice, row, second, third].astype(np.intp)
+                second -= choice == 1
+                third -= choice == 2
+                choice = previous
+        return encoded
+
+
+_CACHE: WeakKeyDictionary[ChainModel, dict[bool, ChainTables]] = WeakKeyDictionary()
+
+
+def chain_tables(model: ChainModel, *, greatest: bool = False) -> ChainTables:
+    """Return the tables of a chain model; made once for each model, whatever the objective."""
+    cached = _CACHE.setdefault(model, {})
+    if greatest not in cached:
+        cached[greatest] = ChainTables(model, greatest=greatest)
+    return cached[greatest]
+
+
+def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray:
+    """Return a group's costs by state of the MLP chain and state of the head chain.
+
+    The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
+    whoever sits on a threshold is on the same side of it here and there.
+
+    Args:
+        model: The cost, of one device.
+        group: The group.
+        states: The counts of every state, ``int64 (S, 2)``.
+
+    Returns:
+        ``float64 (S, S)``.
+    """
+    constant, mlp, head = model.count_tables(*group)
+    second, third = states.T
+    costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
+    costs += head[1] * third
+    return costs
+
+
+def single_cost(bench: Benchmark, metric: str) -> CountModel:
+    """Return the model of a cost on the one device of a benchmark.
+
+    Raises:
+        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one.
+    """
+    if METRICS[get_metric(metric, COST_METRICS).key].per_device and bench.device is None:
+        raise ValueError(f"{metric!r} depends on the device: make the benchmark of one device, got {bench!r}")
+    return bench.count_model(metric)
+
+
+def _count_states(n_layer: int) -> IntArray:
+    counts = itertools.product(range(n_layer + 1), repeat=2)
+    return np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
+
+
+def _row(chain: int, group: Group) -> int:
+    """Return the row of a chain and group in arrays over all chains of all groups."""
+    return 18 * chain + 6 * group.embed_dim + 2 * group.depth + group.bias
+
+
+def _solve_chains(
+    model: ChainModel, states: list[IntArray], *, greatest: bool
+) -> tuple[list[FloatArray], list[BackPointers], BackPointers]:
+    """Run the recurrence over the layers, for both chains of all groups and all counts at once.
+
+    Returns:
+        By depth, the best value of every state, ``float64 (2, 3, 2, S)`` by chain, embedding width and bias, and the
+        last layer's choice, alike; and the choice before, ``uint8 (L, 3, 36, L + 1, L + 1)`` by layer, its choice,
+        row and counts up to that layer.
+    """
+    sign = -1.0 if greatest else 1.0
+    layers = model.space.max_layers
+    single = sign * np.concatenate([part.reshape(18, layers, _CHOICES) for part in (model.mlp, model.head)])
+    pair = sign * np.concatenate(
+        [part.reshape(18, -1, _CHOICES, _CHOICES) for part in (model.mlp_pair, model.head_pair)]
+    )
+    values: list[FloatArray] = []
+    last: list[BackPointers] = []
+    back = np.zeros((layers, _CHOICES, 36, layers + 1, layers + 1), dtype=np.uint8)
+    # best[k]: the best value of the layers so far, by row and counts, if the last of them has choice k.
+    best = np.full((_CHOICES, 36, 2, 2), np.inf)
+    for choice, (second, third) in enumerate(_SHIFTS):
+        best[choice, :, second, third] = single[:, 0, choice]
+    for layer in range(1, layers + 1):
+        if layer in model.space.depths:
+            depth = model.space.depths.index(layer)
+            value, choice_of = _ends(best, depth, states[depth])
+            values.append(sign * value)
+            last.append(choice_of)
+        if layer < layers:
+            best = _step(best, single[:, layer], pair[:, layer - 1], back[layer])
+    return values, last, back
+
+
+def _step(best: FloatArray, single: FloatArray, pair: FloatArray, back: BackPointers) -> FloatArray:
+    """Add one layer: ``best'[k](c) = single[k] + min_j (best[j](c - shift_k) + pair[j, k])``."""
+    size = best.shape[-1]
+    extended = np.full((_CHOICES, 36, size + 1, size + 1), np.inf)
+    for choice, (second, third) in enumerate(_SHIFTS):
+        window = (slice(None), slice(second, second + size), slice(third, third + size))
+        value = best[0] + pair[:, 0, choice, None, None]
+        for previous in (1, 2):
+            other = best[previous] + pair[:, previous, choice, None, None]
+            better = other < value
+            np.minimum(value, other, out=value)
+            np.putmask(back[choice][window], better, np.uint8(previous))
+        value += single[:, choice, None, None]
+        extended[choice][window] = value
+    return extended
+
+
+def _ends(best: FloatArray, depth: int, states: IntArray) -> tuple[FloatArray, BackPointers]:
+    """Return the best value and the last choice of every state, ``(2, 3, 2, S)``, for the groups of one depth."""
+    second, third = states.T
+    ends = best.reshape(_CHOICES, 2, 3, 3, 2, *best.shape[2:])[:, :, :, depth, :, second, third]
+    # Indices on both sides of a slice put their axis first: (S, 3 choices, 2, 3, 2).
+    ends = np.moveaxis(ends, 0, -1)
+    return ends.min(axis=0), ends.argmin(axis=0).astype(np.uint8)

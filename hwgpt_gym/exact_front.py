@@ -1,0 +1,128 @@
+"""The exact Pareto front of perplexity (or accuracy) against costs, over a whole search space.
+
+At given counts all costs are given, so only the architecture of the best perplexity can be on the front: the front of
+the whole space is that of the best architectures of each combination of counts (:mod:`hwgpt_gym.chain_tables`).
+With one cost, sorting by cost and keeping what improves perplexity finds it; with several, moocore's filter does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
+from hwgpt_gym.pareto import losses_sign, non_dominated
+from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.cost import CountModel
+
+TOLERANCE: Final = 1e-9
+"""How much worse in log-perplexity (or accuracy) than a cheaper one an architecture is still evaluated exactly."""
+
+
+@dataclass(frozen=True, eq=False)
+class ParetoFront:
+    """The architectures that no other one beats in one metric without losing in another.
+
+    Attributes:
+        metrics: The metrics, one a column of ``values``.
+        values: In the metrics' units, ascending in the first cost, ``float64 (n, metrics)``. No two rows are equal.
+        encoded: An architecture that has these values, ``int8 (n, D)``.
+        space: The search space.
+    """
+
+    metrics: tuple[str, ...]
+    values: FloatArray
+    encoded: Encoded
+    space: SearchSpace
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @cached_property
+    def architectures(self) -> list[Architecture]:
+        """The architectures, in the order of the values."""
+        return self.space.decode(self.encoded)
+
+    @property
+    def losses(self) -> FloatArray:
+        """The values with the sign that makes less better in every column, ``float64 (n, metrics)``."""
+        return self.values * losses_sign(self.metrics)
+
+
+def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms")) -> ParetoFront:
+    """Find the Pareto front of the whole search space.
+
+    Values are those of :meth:`Benchmark.evaluate`. With one cost the front is that of all architectures to the last
+    bit; with several, up to ties of less than 1e-12 in log-perplexity.
+
+    Args:
+        bench: The benchmark, of one device if a metric depends on the device.
+        metrics: ``"perplexity"`` or ``"accuracy"``, and one or several costs, in any order.
+
+    Raises:
+        ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
+            unknown, or depends on the device and the benchmark is not of one.
+    """
+    metrics = tuple(metrics)
+    quality, costs = _split(bench, metrics)
+    tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
+    encoded = _screen(tables, list(costs.values()))
+    predicted = bench.evaluate(encoded, metrics)
+    values = np.stack([predicted[metric] for metric in metrics], axis=1)
+    kept = np.flatnonzero(non_dominated(values * losses_sign(metrics)))
+    kept = kept[np.argsort(values[kept, metrics.index(next(iter(costs)))], kind="stable")]
+    return ParetoFront(metrics, values[kept], encoded[kept], bench.space)
+
+
+def _screen(tables: ChainTables, costs: Sequence[CountModel]) -> Encoded:
+    """Return the architectures that can be on the front, ``int8 (n, D)``."""
+    sign = -1.0 if tables.greatest else 1.0
+    fronts: list[FloatArray] = []
+    states: list[npt.NDArray[np.intp]] = []
+    for group in GROUPS:
+        counts = tables.states(group.depth)
+        columns = [sign * tables.values(group), *(cost_matrix(cost, group, counts) for cost in costs)]
+        losses = np.stack([column.ravel() for column in columns], axis=1)
+        states.append(_candidates(losses))
+        fronts.append(losses[states[-1]])
+    kept = _candidates(np.concatenate(fronts))
+    of_group = np.repeat(np.arange(len(GROUPS)), [len(part) for part in states])[kept]
+    kept_states = np.concatenate(states)[kept]
+    return np.concatenate([tables.decode(group, kept_states[of_group == i]) for i, group in enumerate(GROUPS)])
+
+
+def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, CountModel]]:
+    """Return the one quality metric and the models of the costs, checked."""
+    qualities = [metric for metric in metrics if get_metric(metric).kind == "quality"]
+    costs = [metric for metric in metrics if METRICS[metric].kind == "cost"]
+    if len(qualities) != 1 or not costs or len(set(costs)) < len(costs):
+        raise ValueError(
+            f"metrics must be 'perplexity' or 'accuracy' and at least one cost of {list(COST_METRICS)}, none twice, "
+            f"got {list(metrics)}"
+        )
+    return qualities[0], {metric: single_cost(bench, metric) for metric in costs}
+
+
+def _candidates(losses: FloatArray) -> npt.NDArray[np.intp]:
+    """Return which rows can be on the front, losses being known up to rounding in their first column.
+
+    Args:
+        losses: Quality, then the costs; less is better. ``float64 (n, 1 + costs)``.
+
+    Returns:
+        Indices in ascending order, ``intp (k,)``.
+    """
+    if losses.shape[1] > 2:
+        return np.flatnonzero(non_dominated(losses))
+    ascending = np.argsort(losses[:, 1], kind="stable")
+    quality = losses[ascending, 0]
+    best_of_cheaper = np.minimum.accumulate(quality)[:-1]
+    improves = np.concatenate([[True], quality[1:] <= best_of_cheaper + TOLERANCE])
+    return np.sort(ascending[improves])

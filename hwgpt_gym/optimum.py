@@ -1,0 +1,293 @@
+"""The exact optimum of an objective over a whole search space, and what else can be known exactly.
+
+Costs depend on counts alone, and at given counts every reward falls with perplexity (or stands still). So the best
+architecture is the best of the best ones of each combination of counts, which :mod:`hwgpt_gym.chain_tables` has:
+112,326 of them at scale s, 1.6 million at m and 8.0 million at l, instead of 10^12, 10^23 and 10^35 architectures.
+
+Screening all combinations costs a few passes over arrays. Whatever comes within :data:`TOLERANCE` of the best is then
+evaluated through the benchmark and the objective themselves, so results are theirs to the last bit and do not depend on
+the rounding of a sum in another order. Ties are broken the same way every time: the greatest reward; of these the least
+perplexity; of these the first by embedding width, depth, bias, counts of the MLP chain and counts of the head chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple, TypeAlias
+
+import numpy as np
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.exact_front import ParetoFront, pareto_front
+from hwgpt_gym.metrics import get_metric
+from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
+from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.perplexity import ChainModel
+
+__all__ = [
+    "ChainExtremes",
+    "Extremes",
+    "Optimum",
+    "ParetoFront",
+    "chain_extremes",
+    "extremes",
+    "nearest_to_budget",
+    "pareto_front",
+    "solve",
+    "worst",
+]
+
+TOLERANCE: Final = 1e-9
+"""How far below the best screened score (relative, where it exceeds 1) an architecture is still evaluated exactly."""
+
+_MAX_CANDIDATES: Final = 4096
+"""Architectures evaluated exactly per group. More only tie where a score is flat, as that of infeasible ones is."""
+
+Score: TypeAlias = Callable[[Group], FloatArray]
+Keys: TypeAlias = Callable[[Encoded], Sequence[FloatArray]]
+
+
+@dataclass(frozen=True, eq=False)
+class Optimum:
+    """The best (or worst) architecture of a search space, and what it earns.
+
+    Attributes:
+        space: The search space.
+        encoded: The architecture as a batch of one, ``int8 (1, D)``.
+        outcome: What it earns, a batch of one.
+        metrics: Every metric of it; ``float64 (devices,)`` where the benchmark is of several devices.
+        objective: The objective, bound to the benchmark.
+    """
+
+    space: SearchSpace
+    encoded: Encoded
+    outcome: Outcome
+    metrics: Mapping[str, float | FloatArray]
+    objective: BoundObjective
+
+    @property
+    def architecture(self) -> Architecture:
+        """The architecture."""
+        return self.space.decode(self.encoded)[0]
+
+    @property
+    def reward(self) -> float:
+        """What it earns."""
+        return float(self.outcome.reward[0])
+
+
+class Extremes(NamedTuple):
+    """The least and the greatest value of a metric over a search space.
+
+    Attributes:
+        least: In the metric's unit.
+        greatest: In the metric's unit.
+        least_encoded: An architecture that has the least value, ``int8 (1, D)``.
+        greatest_encoded: An architecture that has the greatest value, ``int8 (1, D)``.
+    """
+
+    least: float
+    greatest: float
+    least_encoded: Encoded
+    greatest_encoded: Encoded
+
+
+class ChainExtremes(NamedTuple):
+    """The least and the greatest prediction of a chain model; as :class:`Extremes`, but of log-perplexity."""
+
+    least: float
+    greatest: float
+    least_encoded: Encoded
+    greatest_encoded: Encoded
+
+
+def solve(bench: Benchmark, objective: Objective) -> Optimum:
+    """Find the architecture of the greatest reward, over the whole search space.
+
+    Args:
+        bench: The benchmark, of one device if a constraint depends on the device.
+        objective: The objective.
+
+    Raises:
+        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or its penalty is
+            ``"hard"`` and no architecture meets all constraints; the message says what can be met.
+
+    Example:
+        >>> optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p30"}))
+        >>> bool(optimum.outcome.feasible[0])
+        True
+    """
+    bound = objective.bind(bench)
+    tables = chain_tables(bench.chain_model("perplexity"))
+    rewards = _rewards(bench, bound, tables)
+
+    def keys(encoded: Encoded) -> Sequence[FloatArray]:
+        metrics = bench.evaluate(encoded, bound.metrics)
+        return -bound.evaluate(metrics).reward, metrics["perplexity"]
+
+    optimum = _optimum(bench, bound, _best(tables, rewards, keys))
+    if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
+        raise ValueError(_unsatisfiable(bench, bound))
+    return optimum
+
+
+def worst(bench: Benchmark, objective: Objective) -> Optimum:
+    """Find the architecture of the least reward, of these that of the greatest perplexity.
+
+    Args:
+        bench: As for :func:`solve`.
+        objective: The objective.
+
+    Raises:
+        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`).
+    """
+    bound = objective.bind(bench)
+    tables = chain_tables(bench.chain_model("perplexity"), greatest=True)
+    rewards = _rewards(bench, bound, tables)
+
+    def keys(encoded: Encoded) -> Sequence[FloatArray]:
+        metrics = bench.evaluate(encoded, bound.metrics)
+        return bound.evaluate(metrics).reward, -metrics["perplexity"]
+
+    return _optimum(bench, bound, _best(tables, lambda group: -rewards(group), keys))
+
+
+def extremes(bench: Benchmark, metric: str) -> Extremes:
+    """Find the least and the greatest value of a metric, and architectures that have them.
+
+    Args:
+        bench: The benchmark, of one device if the metric depends on the device.
+        metric: Any metric.
+
+    Raises:
+        ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.
+    """
+    if get_metric(metric).kind == "quality":
+        model = bench.chain_model(metric)
+        encoded = np.concatenate(chain_extremes(model)[2:])
+    else:
+        cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+        encoded = np.concatenate([_extreme_cost(cost, tables, sign) for sign in (1.0, -1.0)])
+    least, greatest = bench.evaluate(encoded, [metric])[metric].tolist()
+    return Extremes(least, greatest, encoded[:1], encoded[1:])
+
+
+def chain_extremes(model: ChainModel) -> ChainExtremes:
+    """Find the least and the greatest prediction of a chain model over its search space."""
+    least = _best(
+        chain_tables(model), lambda group: -chain_tables(model).values(group), lambda encoded: (model.predict(encoded),)
+    )
+    tables = chain_tables(model, greatest=True)
+    greatest = _best(tables, tables.values, lambda encoded: (-model.predict(encoded),))
+    return ChainExtremes(float(model.predict(least)[0]), float(model.predict(greatest)[0]), least, greatest)
+
+
+def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
+    """Find the architecture whose cost is nearest to a budget, of these that of the least perplexity.
+
+    Args:
+        bench: The benchmark, of one device if the metric depends on the device.
+        metric: A cost.
+        budget: In the metric's unit.
+
+    Returns:
+        A batch of one, ``int8 (1, D)``.
+
+    Raises:
+        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the budget
+            is not finite.
+    """
+    if not np.isfinite(budget):
+        raise ValueError(f"budget must be finite, got {budget!r}")
+    cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+
+    def distances(group: Group) -> FloatArray:
+        distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - budget)
+        return -distance
+
+    def keys(encoded: Encoded) -> Sequence[FloatArray]:
+        return np.abs(cost.predict(encoded) - budget), bench.evaluate(encoded, ["perplexity"])["perplexity"]
+
+    return _best(tables, distances, keys)
+
+
+def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
+    """Return the function from a group to its rewards, ``float64 (S, S)``."""
+    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
+    penalty, weight = bound.objective.penalty, bound.objective.weight
+
+    def rewards(group: Group) -> FloatArray:
+        states = tables.states(group.depth)
+        quality = bound.quality_of_log(tables.values(group))
+        ratios = (cost_matrix(cost, group, states) / threshold for cost, threshold in costs)
+        return outcome_of(quality, ratios, penalty, weight).reward
+
+    return rewards
+
+
+def _best(tables: ChainTables, score: Score, keys: Keys) -> Encoded:
+    """Find the architecture of the greatest score.
+
+    Args:
+        tables: The best architectures by counts.
+        score: A group's scores, up to rounding, ``float64 (S, S)``.
+        keys: What to minimise exactly among architectures within rounding of the greatest score, first key first.
+
+    Returns:
+        A batch of one, ``int8 (1, D)``.
+    """
+    tops = [float(score(group).max()) for group in GROUPS]
+    bound = max(tops) - TOLERANCE * max(1.0, abs(max(tops)))
+    candidates = []
+    for group, top in zip(GROUPS, tops, strict=True):
+        if top >= bound:
+            states = np.flatnonzero(score(group) >= bound)
+            if len(states) > _MAX_CANDIDATES:
+                values = tables.values(group).take(states)
+                order = np.argsort(-values if tables.greatest else values, kind="stable")
+                states = np.sort(states[order[:_MAX_CANDIDATES]])
+            candidates.append(tables.decode(group, states))
+    encoded = np.concatenate(candidates)
+    # The last key of lexsort is its first; it is stable, so the first state wins what is left.
+    first = np.lexsort(tuple(keys(encoded))[::-1])[:1]
+    return encoded[first]
+
+
+def _extreme_cost(cost: CountModel, tables: ChainTables, sign: float) -> Encoded:
+    """Find the architecture of the least cost (``sign`` 1) or of the greatest (-1), ``int8 (1, D)``."""
+
+    def score(group: Group) -> FloatArray:
+        return -sign * cost_matrix(cost, group, tables.states(group.depth))
+
+    return _best(tables, score, lambda encoded: (sign * cost.predict(encoded),))
+
+
+def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optimum:
+    metrics = bench.evaluate(encoded)
+    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+    values = {key: float(value[0]) if value.ndim == 1 else value[0] for key, value in metrics.items()}
+    return Optimum(bench.space, encoded, outcome, values, bound)
+
+
+def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
+    """Say what can be met instead of constraints that cannot be met."""
+    for metric, threshold in bound.thresholds.items():
+        least = extremes(bench, metric).least
+        if least > threshold:
+            return f"no architecture meets {metric} <= {threshold!r}: the least value that can be met is {least!r}"
+    tables = chain_tables(bench.chain_model("perplexity"))
+    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
+
+    def excess(group: Group) -> FloatArray:
+        states = tables.states(group.depth)
+        ratios: FloatArray = np.max([cost_matrix(cost, group, states) / limit for cost, limit in costs], axis=0)
+        return ratios
+
+    factor = min(float(excess(group).min()) for group in GROUPS)
+    return (
+        f"no architecture meets all of {dict(bound.thresholds)} at once, though each alone can be met: the least "
+        f"factor on all budgets that can be met is {factor!r}"
+    )
