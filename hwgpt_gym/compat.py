@@ -84,7 +84,7 @@ class HWGPT:
             "n_layer_choices": list(space.depths),
             "mlp_ratio_choices": list(space.mlp_ratios),
             "n_head_choices": list(space.head_counts),
-            "bias_choices": [True, False],
+            "bias_choices": ["True", "False"],
         }
         self.search_space_name = search_space
         self.device_list = [
@@ -97,9 +97,14 @@ class HWGPT:
         self._rng = np.random.default_rng(seed)
 
     def sample_arch(self) -> dict[str, Any]:
-        """Draw an architecture, choose it and return it; every choice is uniform and independent."""
+        """Draw an architecture, choose it and return it; every choice is uniform and independent.
+
+        Returns:
+            Upstream's dictionary of ``sample_*`` keys, with the bias as ``'True'`` or ``'False'``.
+        """
         space = self._benchmark.space
-        self.config = space.decode(space.sample(self._rng, 1))[0].to_config()
+        config = space.decode(space.sample(self._rng, 1))[0].to_config()
+        self.config = {**config, "sample_bias": str(config["sample_bias"])}
         return self.config
 
     def set_arch(self, config: Mapping[str, Any]) -> None:

@@ -138,8 +138,10 @@ def test_configurations_as_upstream_writes_them(api: HWGPT, scale: str) -> None:
     expected = api.query()
     layers = get_search_space(scale).max_layers
     padding = {key: [*api.config[key], *[2] * layers][:layers] for key in ("sample_mlp_ratio",)}
-    api.set_arch({**api.config, **padding, "sample_bias": str(api.config["sample_bias"])})
-    assert api.query() == expected
+    assert api.config["sample_bias"] in ("True", "False")
+    for bias in (api.config["sample_bias"], api.config["sample_bias"] == "True"):
+        api.set_arch({**api.config, **padding, "sample_bias": bias})
+        assert api.query() == expected
 
 
 def test_choices_are_upstreams(scale: str) -> None:
@@ -147,7 +149,7 @@ def test_choices_are_upstreams(scale: str) -> None:
     space = get_search_space(scale)
     assert api.search_space["embed_dim_choices"] == list(space.embed_dims)
     assert api.search_space["n_layer_choices"] == list(space.depths)
-    assert api.search_space["bias_choices"] == [True, False]
+    assert api.search_space["bias_choices"] == ["True", "False"]
     assert api.search_space_name == scale
 
 
