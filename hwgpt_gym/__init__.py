@@ -6,6 +6,7 @@ matplotlib: what needs them imports them when it is called.
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device, get_device
+from hwgpt_gym.envs.registration import register_envs
 from hwgpt_gym.metrics import METRICS, Metric, get_metric
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, SearchSpace, get_search_space
 from hwgpt_gym.version import __version__
@@ -24,3 +25,5 @@ __all__ = [
     "get_metric",
     "get_search_space",
 ]
+
+register_envs()

@@ -1,0 +1,148 @@
+"""Episodes on a batch of lanes: construction, context, reward and information.
+
+The scalar and the vector environment differ in how they call this, and in nothing that an episode is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.envs.construction import Construction, Lanes
+from hwgpt_gym.envs.task import Contexts, Task
+from hwgpt_gym.search_space import FloatArray
+
+RESET_OPTIONS: Final = ("device", "constraint")
+"""What ``reset(options=…)`` may set."""
+
+Draw = Callable[[Lanes, int], FloatArray]
+"""Draws so many uniform numbers on each of some lanes, ``float64 (m, count)``."""
+
+
+class Step(NamedTuple):
+    """What a step on some lanes gave.
+
+    Attributes:
+        reward: ``float64 (m,)``.
+        finished: Whether the lane's episode ended, ``bool (m,)``.
+        info: Information on every lane, arrays ``(m,)``.
+        ended: The lanes whose episode ended, ``intp (k,)``.
+        end_info: Information on these, arrays ``(k,)``.
+    """
+
+    reward: FloatArray
+    finished: npt.NDArray[np.bool_]
+    info: dict[str, Any]
+    ended: Lanes
+    end_info: dict[str, Any]
+
+
+class Episodes:
+    """The episodes of one environment.
+
+    Args:
+        task: What the episodes are about.
+        num_lanes: The number of lanes, ``n``.
+
+    Attributes:
+        task: What the episodes are about.
+        construction: The architectures under construction.
+        contexts: The contexts of all lanes.
+    """
+
+    def __init__(self, task: Task, num_lanes: int) -> None:
+        self.task = task
+        self.construction = Construction(task.space, num_lanes, task.num_context_columns)
+        self.contexts = task.draw_contexts(np.zeros((num_lanes, task.num_context_uniforms)))
+        self._lanes = np.arange(num_lanes)
+        self._potential = np.zeros(num_lanes)
+        self._shaped = np.zeros(num_lanes)
+
+    def reset(self, draw: Draw, lanes: Lanes | None = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Begin new episodes on some lanes, or on all.
+
+        Args:
+            draw: Where random numbers come from; not called if nothing is random.
+            lanes: The lanes, distinct, ``intp (m,)``; all if not given.
+            options: ``device`` and ``constraint`` of the new episodes, instead of drawn ones.
+
+        Returns:
+            Information on the lanes' contexts, arrays ``(m,)``.
+
+        Raises:
+            ValueError: As :meth:`check_options`.
+        """
+        given = self.check_options(options)
+        rows = self._lanes if lanes is None else lanes
+        info: dict[str, Any] = {}
+        if self.task.num_context_columns:
+            count = self.task.num_context_uniforms
+            contexts = self.task.draw_contexts(draw(rows, count) if count else np.empty((len(rows), 0)))
+            if given:
+                contexts = self.task.set_contexts(contexts, given)
+            self.contexts.device[rows] = contexts.device
+            self.contexts.budgets[rows] = contexts.budgets
+            start = self.construction.observation.shape[1] - self.task.num_context_columns
+            self.construction.observation[rows, start:] = self.task.context_columns(contexts)
+            info = self.task.context_info(contexts)
+        self.construction.begin(lanes)
+        if self.task.settings.shaping:
+            self._potential[rows] = self.task.predict_reward(self.construction.completed(lanes), self.contexts_of(rows))
+            self._shaped[rows] = 0.0
+        return info
+
+    def step(self, actions: npt.NDArray[np.integer], draw: Draw, lanes: Lanes | None = None) -> Step:
+        """Take one decision on some lanes, or on all.
+
+        Args:
+            actions: Choice indices from 0 to 2, ``(m,)``.
+            draw: Where random numbers come from; not called if nothing is random.
+            lanes: The lanes, distinct and with decisions left, ``intp (m,)``; all if not given.
+        """
+        finished = self.construction.apply(actions, lanes)
+        reward = np.zeros(len(finished))
+        info: dict[str, Any] = {}
+        if self.task.settings.shaping:
+            reward += self._shaping(finished, lanes)
+            info["shaping"] = reward.copy()
+        if not finished.any():
+            return Step(reward, finished, info, _NONE, {})
+        ended = (self._lanes if lanes is None else lanes)[finished]
+        encoded, contexts = self.construction.encoded[ended], self.contexts_of(ended)
+        noise = self.task.num_score_uniforms
+        score = self.task.score(encoded, contexts, draw(ended, noise) if noise else None)
+        reward[finished] += score.outcome.reward
+        return Step(reward, finished, info, ended, self.task.report(encoded, contexts, score))
+
+    def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
+        """Return the options that set a context; nothing is changed.
+
+        Raises:
+            ValueError: If one is unknown or not legal, or the environment shows no context.
+        """
+        given = {key: value for key, value in (options or {}).items() if key != "reset_mask"}
+        unknown = set(given) - set(RESET_OPTIONS)
+        if unknown:
+            raise ValueError(f"unknown options {sorted(unknown)}, legal are {list(RESET_OPTIONS)}")
+        if given:
+            self.task.set_contexts(self.contexts_of(self._lanes[:1]), given)
+        return given
+
+    def contexts_of(self, lanes: Lanes) -> Contexts:
+        """Return the contexts of some lanes."""
+        return Contexts(self.contexts.device[lanes], self.contexts.budgets[lanes])
+
+    def _shaping(self, finished: npt.NDArray[np.bool_], lanes: Lanes | None) -> FloatArray:
+        """Return the change of the potential, which takes back at the end all that it gave."""
+        rows = self._lanes if lanes is None else lanes
+        potential = self.task.predict_reward(self.construction.completed(lanes), self.contexts_of(rows))
+        change: FloatArray = np.where(finished, -self._shaped[rows], potential - self._potential[rows])
+        self._potential[rows] = potential
+        self._shaped[rows] += change
+        return change
+
+
+_NONE: Final[Lanes] = np.empty(0, dtype=np.intp)

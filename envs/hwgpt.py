@@ -1,0 +1,165 @@
+"""The environment ``HWGPT-v0``: one architecture at a time."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
+
+import gymnasium
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.envs.construction import Lanes
+from hwgpt_gym.envs.episodes import Episodes, Step
+from hwgpt_gym.envs.interface import (
+    Observation,
+    check_action,
+    check_render_mode,
+    first_lane,
+    make_action_space,
+    make_observation_space,
+)
+from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.task import Task, get_task
+from hwgpt_gym.envs.vector import HWGPTVectorEnv
+from hwgpt_gym.search_space import Encoded, FloatArray
+
+__all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
+
+
+class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
+    """Build a GPT-2 one decision at a time."""
+
+    metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
+
+    _last_step: Step | None = None
+    _window: Any = None
+
+    def __init__(
+        self,
+        device: DeviceArgument = "a6000",
+        scale: str = "s",
+        constraint: ConstraintArgument | None = None,
+        penalty: str = "hinge",
+        penalty_weight: float | None = None,
+        shaping: bool = False,
+        noise: bool = False,
+        render_mode: str | None = None,
+    ) -> None:
+        check_render_mode(render_mode, self.metadata["render_modes"])
+        self.render_mode = render_mode
+        settings = make_settings(device, scale, constraint, penalty, penalty_weight, shaping, noise)
+        self._set_up(get_task(settings))
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an architecture.
+
+        Args:
+            seed: Seeds ``np_random``, from which contexts and noise are drawn.
+            options: ``device`` (a name) and ``constraint`` (costs to budgets) of the new episode instead of drawn
+                ones, where the observation shows a context.
+
+        Returns:
+            The observation and the information; see the class.
+
+        Raises:
+            ValueError: If an option is unknown or not legal; nothing is changed then.
+        """
+        self._episodes.check_options(options)
+        super().reset(seed=seed)
+        context = self._episodes.reset(self._draw, options=options)
+        self._decisions_left = True
+        self._last_step = None
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), {"action_mask": self._episodes.construction.masks()[0], **first_lane(context)}
+
+    def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        """Take the next decision.
+
+        Args:
+            action: The choice, 0 to 2; a decision with two choices takes the second one for 2 as well.
+
+        Returns:
+            Observation, reward, whether the architecture is complete, ``False``, and the information.
+
+        Raises:
+            ValueError: If the action is none of 0, 1 and 2; nothing is changed then.
+            gymnasium.error.ResetNeeded: If there is no decision to take.
+        """
+        choice = check_action(action)
+        if not self._decisions_left:
+            raise gymnasium.error.ResetNeeded("there is no decision to take: call reset() to begin an architecture")
+        self._actions[0] = choice
+        step = self._episodes.step(self._actions, self._draw)
+        terminated = len(step.ended) > 0
+        info = {"action_mask": self._episodes.construction.masks()[0]}
+        if step.info:
+            info.update(first_lane(step.info))
+        if terminated:
+            info.update(first_lane(step.end_info))
+            self._decisions_left = False
+        self._last_step = step
+        if self.render_mode == "human":
+            self.render()
+        return self._observe(), self._reward(step), terminated, False, info
+
+    def render(self) -> Any:
+        """Draw the architecture; see the class for the modes."""
+        if self.render_mode is None:
+            gymnasium.logger.warn(
+                "render() was called without a render mode: pass render_mode='rgb_array' to gymnasium.make()"
+            )
+            return None
+        from hwgpt_gym.envs import rendering
+
+        view = rendering.view_of(self._episodes, 0)
+        if self.render_mode == "ansi":
+            return rendering.draw_text(view)
+        frame = rendering.draw_frame(view)
+        if self.render_mode == "rgb_array":
+            return frame
+        if self._window is None:
+            self._window = rendering.Window()
+        self._window.show(frame, self.metadata["render_fps"])
+        return None
+
+    def close(self) -> None:
+        """Close the window, if there is one."""
+        if self._window is not None:
+            self._window.close()
+            self._window = None
+
+    def action_masks(self) -> npt.NDArray[np.bool_]:
+        """Return which actions are distinct choices of the next decision, ``bool (3,)``."""
+        mask: npt.NDArray[np.bool_] = self._episodes.construction.bool_masks()[0]
+        return mask
+
+    @property
+    def bench(self) -> Benchmark:
+        """The benchmark that evaluates architectures, of all devices of the environment."""
+        return self._episodes.task.bench
+
+    @property
+    def encoded(self) -> Encoded:
+        """The choices so far, ``int8 (1, D)``, -1 where undecided; a copy."""
+        return self._episodes.construction.encoded.copy()
+
+    def _set_up(self, task: Task) -> None:
+        self._episodes = Episodes(task, 1)
+        self.action_space = make_action_space()
+        self.observation_space = make_observation_space(self._episodes.construction)
+        self._actions = np.zeros(1, dtype=np.intp)
+        self._decisions_left = False
+
+    def _observe(self) -> Observation:
+        row: Observation = self._episodes.construction.observation[0].copy()
+        return row
+
+    def _reward(self, step: Step) -> float:
+        return float(step.reward[0])
+
+    def _draw(self, lanes: Lanes, count: int) -> FloatArray:
+        return self.np_random.random((len(lanes), count))

@@ -1,0 +1,96 @@
+"""What the scalar and the vector environment share of Gymnasium's interface: spaces, checks, information."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any, Final, SupportsIndex, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from gymnasium import spaces
+
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
+
+Observation: TypeAlias = npt.NDArray[np.float32]
+
+RENDER_MODES: Final = ("human", "rgb_array", "ansi")
+
+
+def make_action_space() -> spaces.Space[np.int64]:
+    """Return the action space: the choice of the next decision."""
+    return spaces.Discrete(NUM_ACTIONS)
+
+
+def make_observation_space(construction: Construction) -> spaces.Space[Observation]:
+    """Return the observation space of one lane."""
+    return spaces.Box(0.0, 1.0, shape=construction.observation.shape[1:], dtype=np.float32)
+
+
+def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MODES) -> None:
+    """Check a render mode.
+
+    Raises:
+        ValueError: If it is neither ``None`` nor a legal one.
+    """
+    if render_mode is not None and render_mode not in legal:
+        raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
+
+
+def check_action(action: SupportsIndex) -> int:
+    """Return an action as an integer.
+
+    Raises:
+        ValueError: If it is no integer from 0 to 2.
+    """
+    try:
+        choice = operator.index(action)
+    except TypeError:
+        choice = -1
+    if not 0 <= choice < NUM_ACTIONS:
+        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {action!r}")
+    return choice
+
+
+def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.integer]:
+    """Return the actions of all lanes as an array.
+
+    Raises:
+        ValueError: If they are not ``num_lanes`` integers from 0 to 2.
+    """
+    array = np.asarray(actions)
+    if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
+        raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
+    if array.min() < 0 or array.max() >= NUM_ACTIONS:
+        wrong = int(np.flatnonzero((array < 0) | (array >= NUM_ACTIONS))[0])
+        raise ValueError(f"actions must be from 0 to {NUM_ACTIONS - 1}, got {array[wrong]} for lane {wrong}")
+    return array
+
+
+def first_lane(info: dict[str, Any]) -> dict[str, Any]:
+    """Turn information on one lane, arrays ``(1,)``, into that of a scalar environment."""
+    return {key: first_lane(value) if isinstance(value, dict) else value.item() for key, value in info.items()}
+
+
+def add_info(infos: dict[str, Any], info: dict[str, Any], lanes: Lanes | slice, num_lanes: int) -> None:
+    """Add information on some lanes to that of a vector environment, as Gymnasium's ``VectorEnv`` would lane by lane.
+
+    Every key has an array over all lanes, zero (or ``None``) where there is nothing, and a mask under ``_key``.
+
+    Args:
+        infos: What to add to.
+        info: Arrays ``(m, …)`` by key, or dictionaries of such.
+        lanes: The lanes, ``intp (m,)``, or a slice of them.
+        num_lanes: The number of all lanes.
+    """
+    for key, value in info.items():
+        if isinstance(value, dict):
+            add_info(infos.setdefault(key, {}), value, lanes, num_lanes)
+        else:
+            if key not in infos:
+                fill = None if value.dtype == object else 0
+                infos[key] = np.full((num_lanes, *value.shape[1:]), fill, dtype=value.dtype)
+            infos[key][lanes] = value
+        if f"_{key}" not in infos:
+            infos[f"_{key}"] = np.zeros(num_lanes, dtype=np.bool_)
+        infos[f"_{key}"][lanes] = True
