@@ -8,6 +8,7 @@ computable (``docs/optimum.md``).
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -99,13 +100,20 @@ class CountModel:
         return np.ascontiguousarray(flat if flat.ndim == 2 else np.swapaxes(flat, 1, 2))
 
     def extremes(self) -> tuple[FloatArray, FloatArray]:
-        """Return the least and the greatest cost over the whole space, exactly; scalars or ``(devices,)``."""
-        depths = np.asarray(self.space.depths, dtype=np.float64)[:, None]
-        bounds = [
-            (self.base + depths * (pick(self.mlp, axis=-1) + pick(self.head, axis=-1))[..., :, None, :])
-            for pick in (np.min, np.max)
-        ]
-        return bounds[0].min(axis=(-3, -2, -1)), bounds[1].max(axis=(-3, -2, -1))
+        """Return the least and the greatest cost over the whole space, exactly; scalars or ``(devices,)``.
+
+        Both are what :meth:`predict` gives for an architecture of equal layers, to the last bit.
+        """
+        table = self._table
+        column = (slice(None),) + (None,) * (table.ndim - 2)
+        n_layer = np.tile(np.repeat(np.asarray(self.space.depths, dtype=np.float64), 2), 3)
+        costs = []
+        for mlp, head in itertools.product(range(3), repeat=2):
+            cost = table[0].copy()
+            for coefficient, all_layers in zip(table[1:], (mlp == 1, mlp == 2, head == 1, head == 2), strict=True):
+                cost += coefficient * (n_layer * all_layers)[column]
+            costs.append(cost)
+        return np.min(costs, axis=(0, 1)), np.max(costs, axis=(0, 1))
 
     def count_tables(self, embed_dim: int, depth: int, bias: int) -> tuple[float, FloatArray, FloatArray]:
         """Return one group's cost as a constant and the coefficients of its counts, for one device.
