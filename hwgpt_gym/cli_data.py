@@ -1,0 +1,333 @@
+"""The commands that look things up: devices, spaces, architectures, the exact optimum and the exact front."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hwgpt_gym.cli_options import (
+    DEFAULT_CONSTRAINT,
+    Constraint,
+    Device,
+    Json,
+    PenaltyForm,
+    Scale,
+    Seed,
+    Weight,
+    budget_rows,
+    check_at_least,
+    complete_devices,
+    complete_metric,
+    floats,
+    format_metric,
+    make_objective,
+    make_table,
+    output,
+    print_json,
+)
+from hwgpt_gym.devices import DEVICES, memory_conditions
+from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
+
+if TYPE_CHECKING:
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.exact_front import ParetoFront
+
+Name = Annotated[str, typer.Argument(help="An architecture's name, as HW-GPT-Bench writes it.", metavar="NAME")]
+SeveralDevices = Annotated[
+    str,
+    typer.Option("--device", "-d", help="A device, or all.", autocompletion=complete_devices, metavar="NAME"),
+]
+
+
+def devices(scale: Scale = "s", as_json: Json = False) -> None:
+    """List the devices, how each was profiled, and how its costs spread.
+
+    Example: hwgpt-gym devices --scale m
+    """
+    from hwgpt_gym.benchmark import Benchmark
+
+    bench = Benchmark(scale, "all")
+    latency, energy = (bench.quantile(metric, 0.5) for metric in ("latency_ms", "energy_j"))
+    rows = []
+    for i, device in enumerate(DEVICES.values()):
+        conditions = {metric: device.conditions(metric, scale) for metric in ("latency_ms", "energy_j")}
+        rows.append(
+            {
+                "device": device.name,
+                "label": device.label,
+                "kind": device.kind,
+                "precision": device.precision,
+                "median_latency_ms": float(latency[i]),
+                "median_energy_j": float(energy[i]),
+                "latency_conditions": str(conditions["latency_ms"]),
+                "energy_conditions": str(conditions["energy_j"]),
+                "batch": "/".join(str(item.batch_size) for item in conditions.values()),
+            }
+        )
+    if as_json:
+        print_json([{key: value for key, value in row.items() if key != "batch"} for row in rows])
+        return
+    columns = ("device", "name", "kind", "precision", "batch", "median latency (ms)", "median energy (J)")
+    cells = [
+        (
+            *(str(row[key]) for key in ("device", "label", "kind", "precision", "batch")),
+            format_metric("latency_ms", float(latency[i])),
+            format_metric("energy_j", float(energy[i])),
+        )
+        for i, row in enumerate(rows)
+    ]
+    output.print(make_table(f"Devices at scale {scale} (batch: latency/energy)", columns, cells, right=(4, 5, 6)))
+
+
+def space(
+    scale: Annotated[str | None, typer.Option("--scale", "-s", help="Show the metrics of this space too.")] = None,
+    device: Device = "a6000",
+    as_json: Json = False,
+) -> None:
+    """Show the search spaces; with --scale also how every metric spreads over one.
+
+    Example: hwgpt-gym space --scale s --device h100
+    """
+    chosen = [get_search_space(scale)] if scale else list(SEARCH_SPACES.values())
+    rows: list[dict[str, Any]] = [
+        {
+            "scale": item.scale,
+            "architectures": item.size,
+            "decisions": item.num_decisions,
+            "embed_dim": list(item.embed_dims),
+            "n_layer": list(item.depths),
+            "n_head": list(item.head_counts),
+            "mlp_ratio": list(item.mlp_ratios),
+            "bias": list(item.biases),
+        }
+        for item in chosen
+    ]
+    spread = _spread(scale, device) if scale else {}
+    if as_json:
+        print_json({**rows[0], "device": device, "metrics": spread} if scale else rows)
+        return
+    cells = [
+        (
+            row["scale"],
+            f"{row['architectures']:.2e}",
+            str(row["decisions"]),
+            *("/".join(map(str, row[key])) for key in ("embed_dim", "n_layer", "n_head", "mlp_ratio")),
+            "no/yes",
+        )
+        for row in rows
+    ]
+    columns = ("scale", "architectures", "decisions", "embed_dim", "n_layer", "n_head", "mlp_ratio", "bias")
+    output.print(make_table("Search spaces", columns, cells, right=(1, 2)))
+    if scale:
+        levels = list(next(iter(spread.values())))
+        cells = [
+            (METRICS[key].label, *(format_metric(key, row[level]) for level in levels)) for key, row in spread.items()
+        ]
+        output.print()
+        title = f"Metrics over the space on {DEVICES[device.lower()].label}"
+        output.print(make_table(title, ("metric", *levels), cells, right=range(1, len(levels) + 1)))
+
+
+def _spread(scale: str, device: str) -> dict[str, dict[str, float]]:
+    """Return the extremes and a few quantiles of every metric."""
+    from hwgpt_gym.benchmark import Benchmark
+
+    bench = Benchmark(scale, device)
+    spread = {}
+    for key in bench.metrics:
+        least, greatest = bench.extremes(key)
+        middle = {f"p{level}": bench.quantile(key, level / 100.0) for level in (10, 50, 90)}
+        spread[key] = floats({"least": least, **middle, "greatest": greatest})
+    return spread
+
+
+def query(
+    name: Name,
+    device: SeveralDevices = "a6000",
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Draw what one measurement would show, with the device's noise.")
+    ] = False,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Predict every metric of an architecture.
+
+    Example: hwgpt-gym query gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True --device h100
+    """
+    import numpy as np
+
+    from hwgpt_gym.benchmark import Benchmark
+
+    architecture = Architecture.from_string(name)
+    bench = Benchmark(architecture.scale, device)
+    encoded = architecture.encode()
+    arrays = bench.measure(encoded, np.random.default_rng(seed)) if measure else bench.evaluate(encoded)
+    names = [item.name for item in bench.devices]
+    values: dict[str, Any] = {
+        key: dict(zip(names, array[0].tolist(), strict=True)) if array.ndim == 2 else float(array[0])
+        for key, array in arrays.items()
+    }
+    if as_json:
+        print_json({"architecture": str(architecture), "device": names if len(names) > 1 else names[0], **values})
+        return
+    rows = []
+    for key, value in values.items():
+        if isinstance(value, dict):
+            rows += [
+                (
+                    f"{METRICS[key].label}, {DEVICES[item].label}",
+                    format_metric(key, number),
+                    _conditions(bench, key, item),
+                )
+                for item, number in value.items()
+            ]
+        else:
+            rows.append((METRICS[key].label, format_metric(key, value), _conditions(bench, key, names[0])))
+    output.print(str(architecture), style="bold", soft_wrap=True)
+    title = ("A measurement on " if measure else "Prediction for ") + (
+        "all devices" if len(names) > 1 else bench.devices[0].label
+    )
+    output.print(make_table(title, ("metric", "value", "profiled with"), rows, right=(1,)))
+
+
+def _conditions(bench: Benchmark, key: str, device: str) -> str:
+    if METRICS[key].per_device:
+        return str(DEVICES[device].conditions(key, bench.scale))
+    if key.endswith("_memory_mb"):
+        return str(memory_conditions(key, bench.scale))
+    return "closed form" if key in ("params", "flops") else ""
+
+
+def sample(
+    number: Annotated[int, typer.Option("--number", "-n", help="How many architectures.")] = 5,
+    scale: Scale = "s",
+    device: Device = "a6000",
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw random architectures: their names, one a line; with --json their metrics as well.
+
+    Example: hwgpt-gym sample --number 3 --scale l --seed 1
+    """
+    import numpy as np
+
+    from hwgpt_gym.benchmark import Benchmark
+
+    check_at_least("--number", number)
+    bench = Benchmark(scale, device)
+    encoded = bench.space.sample(np.random.default_rng(seed), number)
+    architectures = bench.space.decode(encoded)
+    if not as_json:
+        for architecture in architectures:
+            typer.echo(str(architecture))
+        return
+    metrics = bench.evaluate(encoded)
+    print_json(
+        [
+            {"architecture": str(architecture), **floats({key: values[i] for key, values in metrics.items()})}
+            for i, architecture in enumerate(architectures)
+        ]
+    )
+
+
+def optimum(
+    device: Device = "a6000",
+    scale: Scale = "s",
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
+    penalty: PenaltyForm = "hinge",
+    weight: Weight = None,
+    as_json: Json = False,
+) -> None:
+    """Solve for the certified optimum: the best architecture of the whole space under the budgets.
+
+    Example: hwgpt-gym optimum --device a6000 --constraint latency_ms=p30
+    """
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.optimum import solve
+
+    objective = make_objective(constraint, penalty, weight)
+    found = solve(Benchmark(scale, device), objective)
+    outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
+    metrics = floats(found.metrics)
+    if as_json:
+        budgets = floats(found.objective.thresholds)
+        description = {"device": device.lower(), "scale": scale, "objective": objective.to_dict(), "budgets": budgets}
+        print_json({"architecture": str(found.architecture), **outcome, "metrics": metrics, **description})
+        return
+    output.print(str(found.architecture), style="bold", soft_wrap=True)
+    output.print(
+        f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
+        + ("[green]within the budget[/green]" if outcome["feasible"] else "[red]over the budget[/red]")
+    )
+    title = f"Certified optimum of scale {scale} on {DEVICES[device.lower()].label}"
+    columns = ("metric", "value", "budget", "used")
+    output.print(make_table(title, columns, budget_rows(metrics, found.objective), right=(1, 2, 3)))
+
+
+def pareto(
+    device: Device = "a6000",
+    scale: Scale = "s",
+    metric: Annotated[
+        list[str],
+        typer.Option(
+            "--metric", "-m", help="Perplexity or accuracy, and one or more costs.", autocompletion=complete_metric
+        ),
+    ] = ["perplexity", "latency_ms"],  # noqa: B006  # Typer copies it.
+    limit: Annotated[int, typer.Option("--limit", help="Rows of the table, spread evenly over the front.")] = 20,
+    csv: Annotated[Path | None, typer.Option("--csv", help="Write the whole front to this file.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the front to this file (two metrics).")] = None,
+    as_json: Json = False,
+) -> None:
+    """Solve for the exact Pareto front of the whole space.
+
+    Example: hwgpt-gym pareto --device h100 --metric perplexity --metric energy_j --plot front.png
+    """
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.optimum import pareto_front
+
+    check_at_least("--limit", limit)
+    bench = Benchmark(scale, device)
+    front = pareto_front(bench, metric)
+    if csv:
+        _write_front(front, csv)
+    if plot:
+        from hwgpt_gym.demo_plots import save_pareto_picture
+
+        save_pareto_picture(bench, front, plot)
+    if as_json:
+        print_json([dict(_front_row(front, i)) for i in range(len(front))])
+        return
+    step = max(1.0, (len(front) - 1) / max(1, limit - 1))
+    chosen = sorted({round(i * step) for i in range(limit) if round(i * step) < len(front)})
+    rows = [
+        (
+            *(format_metric(key, value) for key, value in zip(metric, front.values[i].tolist(), strict=True)),
+            str(front.architectures[i]),
+        )
+        for i in chosen
+    ]
+    title = f"Exact Pareto front of scale {scale} on {DEVICES[device.lower()].label}: {len(chosen)} of {len(front)}"
+    columns = [*(METRICS[key].label for key in metric), "architecture"]
+    output.print(make_table(title, columns, rows, right=range(len(metric))))
+
+
+def _front_row(front: ParetoFront, i: int) -> dict[str, Any]:
+    values = zip(front.metrics, front.values[i].tolist(), strict=True)
+    return {"architecture": str(front.architectures[i]), **dict(values)}
+
+
+def _write_front(front: ParetoFront, path: Path) -> None:
+    from hwgpt_gym.cli_options import write_text
+
+    lines = [",".join(("architecture", *front.metrics))]
+    lines += [",".join(map(str, _front_row(front, i).values())) for i in range(len(front))]
+    write_text(path, "\n".join(lines) + "\n")
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (devices, space, query, sample, optimum, pareto):
+        app.command(rich_help_panel="Look up")(command)

@@ -1,0 +1,221 @@
+"""What the commands share: options, the reading of constraints, tables and JSON.
+
+Nothing here loads more than the catalogues of devices and metrics: a command that fails or completes a word is done
+before numpy's slower relatives are.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from hwgpt_gym.devices import DEVICES
+from hwgpt_gym.metrics import COST_METRICS, METRICS
+from hwgpt_gym.objective import PENALTIES, Objective
+from hwgpt_gym.search_space import SEARCH_SPACES, suggest
+
+if TYPE_CHECKING:
+    from hwgpt_gym.objective import BoundObjective, Penalty
+
+NARROW: Final = 120
+"""Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW)
+"""Where results go."""
+
+messages = Console(stderr=True, highlight=False)
+"""Where progress and remarks go, so that results can be piped."""
+
+DEFAULT_CONSTRAINT: Final = ("latency_ms=p50",)
+"""The default of ``--constraint``, which is the environment's: the median latency of the search space."""
+
+
+def complete_device(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a device."""
+    return [(name, device.label) for name, device in DEVICES.items() if name.startswith(incomplete.lower())]
+
+
+def complete_devices(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a device, or ``all``."""
+    return [*complete_device(incomplete), *([("all", "all devices")] if "all".startswith(incomplete.lower()) else [])]
+
+
+def complete_scale(incomplete: str) -> list[tuple[str, str]]:
+    """Complete a scale."""
+    return [(scale, f"{space.size:.2e} architectures") for scale, space in SEARCH_SPACES.items() if incomplete in scale]
+
+
+def complete_metric(incomplete: str) -> list[tuple[str, str]]:
+    """Complete a metric."""
+    return [(key, metric.description) for key, metric in METRICS.items() if key.startswith(incomplete)]
+
+
+def complete_constraint(incomplete: str) -> list[str]:
+    """Complete the metric of a constraint, and then a few quantiles."""
+    metric, equals, _ = incomplete.partition("=")
+    if equals:
+        return [f"{metric}=p{level}" for level in (10, 30, 50, 70, 90) if f"{metric}=p{level}".startswith(incomplete)]
+    return [f"{key}=" for key in COST_METRICS if key.startswith(metric)]
+
+
+def complete_penalty(incomplete: str) -> list[str]:
+    """Complete the form of a penalty."""
+    return [penalty for penalty in PENALTIES if penalty.startswith(incomplete)]
+
+
+Scale = Annotated[
+    str,
+    typer.Option("--scale", "-s", help="The search space: s, m or l.", autocompletion=complete_scale, metavar="s|m|l"),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", "-d", help="The device; see the command devices.", autocompletion=complete_device, metavar="NAME"
+    ),
+]
+Constraint = Annotated[
+    list[str],
+    typer.Option(
+        "--constraint",
+        "-c",
+        help="A budget, METRIC=NUMBER in the metric's unit or METRIC=pNN, a quantile of the search space; "
+        "may be repeated; none for no budget.",
+        autocompletion=complete_constraint,
+        metavar="METRIC=BUDGET",
+    ),
+]
+PenaltyForm = Annotated[
+    str,
+    typer.Option(
+        "--penalty", help=f"What exceeding a budget costs: {', '.join(PENALTIES)}.", autocompletion=complete_penalty
+    ),
+]
+Weight = Annotated[float | None, typer.Option("--weight", help="The weight of the penalty; by default the form's own.")]
+Seed = Annotated[int, typer.Option("--seed", help="The seed of every random number; the same seed, the same result.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
+    """Read constraints.
+
+    Args:
+        texts: Each ``METRIC=BUDGET``, a number or a quantile; a lone ``none`` for no constraint.
+
+    Raises:
+        ValueError: If one has another form, or a metric stands there twice. What an objective would refuse is left
+            to it.
+    """
+    items = list(texts)
+    if [text.lower() for text in items] == ["none"]:
+        return {}
+    constraints: dict[str, float | str] = {}
+    for text in items:
+        metric, equals, budget = (part.strip() for part in text.partition("="))
+        if not (metric and equals and budget):
+            raise ValueError(
+                f"--constraint must be METRIC=BUDGET, such as latency_ms=p30 or latency_ms=20, got {text!r}"
+            )
+        if metric in constraints:
+            raise ValueError(f"--constraint bounds {metric!r} twice")
+        try:
+            constraints[metric] = float(budget)
+        except ValueError:
+            constraints[metric] = budget
+    return constraints
+
+
+def make_objective(constraint: Iterable[str], penalty: str, weight: float | None) -> Objective:
+    """Make the objective that the options describe.
+
+    Raises:
+        ValueError: If they are not legal.
+    """
+    form: Penalty = penalty  # type: ignore[assignment]  # The objective checks it.
+    return (
+        Objective(parse_constraints(constraint), form)
+        if weight is None
+        else Objective(parse_constraints(constraint), form, weight)
+    )
+
+
+def check_at_least(option: str, value: int, least: int = 1) -> None:
+    """Check a number that counts something.
+
+    Raises:
+        ValueError: If it is too small.
+    """
+    if value < least:
+        raise ValueError(f"{option} must be at least {least}, got {value}")
+
+
+def check_known(option: str, value: str, legal: Iterable[str]) -> None:
+    """Check a name against a catalogue.
+
+    Raises:
+        ValueError: If it is not in it; the message names the nearest ones.
+    """
+    names = list(legal)
+    if value not in names:
+        raise ValueError(f"unknown {option} {value!r}: {suggest(value, names)}")
+
+
+def format_metric(key: str, value: float) -> str:
+    """Write a metric for people; its unit stands in the metric's label."""
+    if key == "flops":
+        return f"{value / 1e9:,.2f} G"
+    if key == "params":
+        return f"{value:,.0f}"
+    return f"{value:,.4f}" if key == "accuracy" else f"{value:,.3f}"
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, whatever the width of the terminal."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    """Make a table; the columns at the positions ``right`` hold numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if position in right else "left", overflow="fold", no_wrap=position == 0
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tuple[str, str, str, str]]:
+    """Return rows of metric, value, budget and the share of the budget that is used."""
+    rows = []
+    for key, value in metrics.items():
+        budget = bound.thresholds.get(key)
+        share = "" if budget is None else f"{100.0 * value / budget:.1f} %"
+        rows.append(
+            (METRICS[key].label, format_metric(key, value), "" if budget is None else format_metric(key, budget), share)
+        )
+    return rows
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: under a temporary name first, then renamed.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    os.replace(temporary, path)
+
+
+def floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return metrics of one architecture as plain numbers, from values or from arrays of one."""
+    return {key: float(value.item() if hasattr(value, "item") else value) for key, value in metrics.items()}
