@@ -7,7 +7,7 @@ scattered writes whatever the length of the encoding.
 
 from __future__ import annotations
 
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -52,7 +52,9 @@ class Construction:
         self._encoded_row = np.arange(num_lanes) * decisions
         self._choice_row = np.arange(num_lanes) * width
         self._position_row = self._choice_row + NUM_ACTIONS * decisions
-        self._last_choice = np.array(space.num_choices, dtype=np.intp) - 1
+        # The choice that each action makes at each decision, flattened from (D, 3).
+        last_choice = np.array(space.num_choices) - 1
+        self._choices = np.minimum(np.arange(NUM_ACTIONS), last_choice[:, None]).astype(np.intp).ravel()
         lengths = [FIRST_LAYER + 2 * depth for depth in space.depths]
         # Before the depth is chosen it is -1, which reads the last entry.
         self._lengths = np.array([*lengths, decisions], dtype=np.intp)
@@ -68,21 +70,22 @@ class Construction:
         self.observation[rows, : (NUM_ACTIONS + 1) * decisions] = 0.0
         self.observation[rows, NUM_ACTIONS * decisions] = 1.0
 
-    def apply(self, actions: npt.NDArray[np.integer], lanes: Lanes | None = None) -> npt.NDArray[np.bool_]:
-        """Take the next decision on some lanes, or on all; none of them may be complete.
+    def apply(self, actions: Any, lanes: Lanes | int | None = None) -> Any:
+        """Take the next decision on some lanes, or on all, or on one; none of them may be complete.
 
         A decision with two choices takes the last one for any higher action, so that no action is invalid.
 
         Args:
-            actions: Choice indices from 0 to 2, ``(m,)``.
-            lanes: The lanes, distinct, ``intp (m,)``; all if not given.
+            actions: Choice indices from 0 to 2, ``(m,)``; a number if ``lanes`` is.
+            lanes: The lanes, distinct, ``intp (m,)``; all if not given. The number of one lane is the fast way to
+                step a single one: the same lines then work on numbers.
 
         Returns:
-            Whether each lane is complete now, ``bool (m,)``.
+            Whether each lane is complete now, ``bool (m,)``; one ``bool`` if ``lanes`` is a number.
         """
-        rows: Lanes | slice = slice(None) if lanes is None else lanes
+        rows = slice(None) if lanes is None else lanes
         position = self.position[rows]
-        choice = np.minimum(actions, self._last_choice[position])
+        choice = self._choices[NUM_ACTIONS * position + actions]
         self.encoded.reshape(-1)[self._encoded_row[rows] + position] = choice
         next_position = position + 1
         going = next_position != self._lengths[self.encoded[rows, N_LAYER]]
@@ -93,11 +96,13 @@ class Construction:
         # A complete lane has no next decision: it writes its zero once more.
         observation[here + going] = going
         self.position[rows] = next_position
-        finished: npt.NDArray[np.bool_] = ~going
-        return finished
+        return ~going
 
-    def masks(self, lanes: Lanes | None = None) -> npt.NDArray[np.int8]:
-        """Return which actions are distinct choices of the next decision, ``int8 (m, 3)``; ones when complete."""
+    def masks(self, lanes: Lanes | int | None = None) -> npt.NDArray[np.int8]:
+        """Return which actions are distinct choices of the next decision, ``int8 (m, 3)``; ones when complete.
+
+        For the number of one lane, ``int8 (3,)``.
+        """
         return self._masks.take(self.position if lanes is None else self.position[lanes], axis=0)
 
     def bool_masks(self) -> npt.NDArray[np.bool_]:

@@ -102,7 +102,18 @@ class Episodes:
             draw: Where random numbers come from; not called if nothing is random.
             lanes: The lanes, distinct and with decisions left, ``intp (m,)``; all if not given.
         """
-        finished = self.construction.apply(actions, lanes)
+        return self.settle(self.construction.apply(actions, lanes), draw, lanes)
+
+    def settle(self, finished: npt.NDArray[np.bool_], draw: Draw, lanes: Lanes | None = None) -> Step:
+        """Reward the lanes that took a decision: the second half of :meth:`step`.
+
+        Where no lane is finished and nothing shapes rewards there is nothing to settle: rewards are zero.
+
+        Args:
+            finished: Whether each lane is complete, ``bool (m,)``.
+            draw: As for :meth:`step`.
+            lanes: As for :meth:`step`.
+        """
         reward = np.zeros(len(finished))
         info: dict[str, Any] = {}
         if self.task.settings.shaping:

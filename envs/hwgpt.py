@@ -32,7 +32,7 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
 
     metadata: dict[str, Any] = {"render_modes": ["human", "rgb_array", "ansi"], "render_fps": 4}  # noqa: RUF012
 
-    _last_step: Step | None = None
+    _last_info: dict[str, Any] = {}  # noqa: RUF012  # Replaced, never changed.
     _window: Any = None
 
     def __init__(
@@ -71,10 +71,13 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
         super().reset(seed=seed)
         context = self._episodes.reset(self._draw, options=options)
         self._decisions_left = True
-        self._last_step = None
+        self._last_info = {}
         if self.render_mode == "human":
             self.render()
-        return self._observe(), {"action_mask": self._episodes.construction.masks()[0], **first_lane(context)}
+        return self._episodes.construction.observation[0].copy(), {
+            "action_mask": self._episodes.construction.masks(0),
+            **first_lane(context),
+        }
 
     def step(self, action: SupportsIndex) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
         """Take the next decision.
@@ -92,19 +95,19 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
         choice = check_action(action)
         if not self._decisions_left:
             raise gymnasium.error.ResetNeeded("there is no decision to take: call reset() to begin an architecture")
-        self._actions[0] = choice
-        step = self._episodes.step(self._actions, self._draw)
-        terminated = len(step.ended) > 0
-        info = {"action_mask": self._episodes.construction.masks()[0]}
-        if step.info:
-            info.update(first_lane(step.info))
-        if terminated:
-            info.update(first_lane(step.end_info))
-            self._decisions_left = False
-        self._last_step = step
+        construction = self._episodes.construction
+        terminated = bool(construction.apply(choice, 0))
+        info: dict[str, Any] = {"action_mask": construction.masks(0)}
+        reward: Any = self._no_reward()
+        if terminated or self._shaping:
+            step = self._episodes.settle(np.array([terminated]), self._draw)
+            info |= first_lane(step.info) | first_lane(step.end_info)
+            reward = self._reward(step)
+            self._decisions_left = not terminated
+            self._last_info = info
         if self.render_mode == "human":
             self.render()
-        return self._observe(), self._reward(step), terminated, False, info
+        return construction.observation[0].copy(), reward, terminated, False, info
 
     def render(self) -> Any:
         """Draw the architecture; see the class for the modes."""
@@ -151,15 +154,14 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
         self._episodes = Episodes(task, 1)
         self.action_space = make_action_space()
         self.observation_space = make_observation_space(self._episodes.construction)
-        self._actions = np.zeros(1, dtype=np.intp)
+        self._shaping = task.settings.shaping
         self._decisions_left = False
 
-    def _observe(self) -> Observation:
-        row: Observation = self._episodes.construction.observation[0].copy()
-        return row
-
-    def _reward(self, step: Step) -> float:
+    def _reward(self, step: Step) -> Any:
         return float(step.reward[0])
+
+    def _no_reward(self) -> Any:
+        return 0.0
 
     def _draw(self, lanes: Lanes, count: int) -> FloatArray:
         return self.np_random.random((len(lanes), count))
