@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from hwgpt_gym import analytic
 from hwgpt_gym.devices import DEVICES, Device, get_device
+from hwgpt_gym.effects import layer_effects
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS, get_metric
 from hwgpt_gym.quantiles import cost_quantile, sampled_quantile
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
@@ -262,11 +263,14 @@ class Benchmark:
         return float(least), float(greatest)
 
     def layer_effects(self, metric: str) -> pandas.DataFrame:
-        """Return what each choice at each decision does to a metric; see :func:`hwgpt_gym.effects.layer_effects`."""
-        from hwgpt_gym.effects import layer_effects
+        """Return what each choice at each layer does to a metric; see :func:`hwgpt_gym.effects.layer_effects`.
 
+        Raises:
+            ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.
+        """
         self._check_metrics([metric])
-        return layer_effects(self, metric)
+        is_cost = METRICS[metric].kind == "cost"
+        return layer_effects(metric, self.count_model(metric) if is_cost else self.chain_model(metric))
 
     def chain_model(self, metric: Literal["perplexity", "accuracy"] | str) -> ChainModel:
         """Return the chain model of log-perplexity (``"perplexity"``) or of accuracy.

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import FloatArray, SearchSpace
 from hwgpt_gym.surrogates.cost import CountModel
 from hwgpt_gym.surrogates.perplexity import ChainModel
@@ -16,10 +15,8 @@ from hwgpt_gym.surrogates.perplexity import ChainModel
 if TYPE_CHECKING:
     import pandas
 
-    from hwgpt_gym.benchmark import Benchmark
 
-
-def layer_effects(benchmark: Benchmark, metric: str) -> pandas.DataFrame:
+def layer_effects(metric: str, model: ChainModel | CountModel) -> pandas.DataFrame:
     """Tabulate the main effect of every layer's choices on a metric, for each embedding width.
 
     The main effect of a choice is the expectation of the metric given that choice, less the expectation over all
@@ -27,8 +24,8 @@ def layer_effects(benchmark: Benchmark, metric: str) -> pandas.DataFrame:
     are taken in closed form. Effects on perplexity are those on its logarithm.
 
     Args:
-        benchmark: The benchmark, of one device or of none.
-        metric: One of the benchmark's metrics.
+        metric: The metric.
+        model: Its model; a cost that depends on the device, of one device.
 
     Returns:
         A row per embedding width, layer, decision and choice: ``metric``, ``embed_dim``, ``layer``, ``decision``
@@ -37,18 +34,13 @@ def layer_effects(benchmark: Benchmark, metric: str) -> pandas.DataFrame:
         architectures have is averaged over those.
 
     Raises:
-        ValueError: If the metric depends on the device and the benchmark is of several.
+        ValueError: If the model is of several devices.
     """
     import pandas
 
-    space = benchmark.space
-    effects, mean = (
-        _cost_effects(benchmark.count_model(metric))
-        if METRICS[metric].kind == "cost"
-        else _chain_effects(benchmark.chain_model(metric))
-    )
+    effects, mean = _cost_effects(model) if isinstance(model, CountModel) else _chain_effects(model)
     percent = 100.0 * (np.expm1(effects) if metric == "perplexity" else effects / mean[:, None, None, None])
-    return pandas.DataFrame(_rows(space, metric, effects, percent))
+    return pandas.DataFrame(_rows(model.space, metric, effects, percent))
 
 
 def _rows(space: SearchSpace, metric: str, effects: FloatArray, percent: FloatArray) -> Iterator[dict[str, Any]]:
