@@ -1,0 +1,38 @@
+"""Figures show what they are given, and are written whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hwgpt_gym import Benchmark
+from hwgpt_gym.optimum import pareto_front
+from hwgpt_gym.plotting import new_figure, plot_front, save_figure
+
+
+@pytest.mark.parametrize("metrics", [("perplexity", "latency_ms"), ("energy_j", "accuracy")])
+def test_front_is_drawn_with_the_cost_along_x(metrics: tuple[str, str], tmp_path: Path) -> None:
+    bench = Benchmark("s", "h100")
+    front = pareto_front(bench, metrics)
+    sampled = bench.space.sample(np.random.default_rng(0), 50)
+    figure = new_figure()
+    axes = plot_front(bench, front, sampled=sampled, axes=figure.add_subplot())
+    cost = next(metric for metric in metrics if metric in ("latency_ms", "energy_j"))
+    np.testing.assert_array_equal(axes.lines[-1].get_xdata(), front.values[:, metrics.index(cost)])
+    points = np.asarray(axes.collections[0].get_offsets())
+    assert len(points) == 50
+    np.testing.assert_allclose(np.sort(points[:, 0]), np.sort(bench.evaluate(sampled)[cost]))
+    save_figure(figure, tmp_path / "new" / "front.png")
+    assert [file.name for file in (tmp_path / "new").iterdir()] == ["front.png"]
+
+
+def test_illegal_arguments(tmp_path: Path) -> None:
+    bench = Benchmark("s", "h100")
+    front = pareto_front(bench, ("perplexity", "latency_ms", "energy_j"))
+    with pytest.raises(ValueError, match="two metrics"):
+        plot_front(bench, front)
+    with pytest.raises(ValueError, match="not supported"):
+        save_figure(new_figure(), tmp_path / "front.xyz")
+    assert not list(tmp_path.iterdir())
