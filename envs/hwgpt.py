@@ -116,9 +116,9 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
                 "render() was called without a render mode: pass render_mode='rgb_array' to gymnasium.make()"
             )
             return None
-        from hwgpt_gym.envs import rendering
+        import hwgpt_gym.envs.rendering as rendering
 
-        view = rendering.view_of(self._episodes, 0)
+        view = rendering.view_of(self._episodes, 0, self._last_info)
         if self.render_mode == "ansi":
             return rendering.draw_text(view)
         frame = rendering.draw_frame(view)

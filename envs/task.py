@@ -6,7 +6,7 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
@@ -60,6 +60,7 @@ class Task:
         settings: The settings.
         bench: The benchmark, of all devices of the settings.
         constrained: The constrained costs.
+        medians: The median of each constrained cost over the search space, ``float64 (devices, constraints)``.
         num_context_columns: The number of columns that describe a context in an observation.
         num_context_uniforms: How many uniform numbers the context of an episode takes.
         num_score_uniforms: How many uniform numbers the score of an architecture takes.
@@ -84,7 +85,7 @@ class Task:
                 f"constraint[{self.constrained[column]!r}] must be a range (low, high) with low <= high, got "
                 f"{self._low[device_index, column]:.6g} to {self._high[device_index, column]:.6g}"
             )
-        self._medians = self._per_device({key: self.bench.quantile(key, 0.5) for key in self.constrained})
+        self.medians = self._per_device({key: self.bench.quantile(key, 0.5) for key in self.constrained})
         self._drawn = np.flatnonzero((self._low < self._high).any(axis=0))
         self._device_features = self._describe_devices()
         width = len(self.constrained) + self._device_features.shape[1]
@@ -153,7 +154,7 @@ class Task:
         First a column for each budget: with ``r`` its ratio to the device's median of that cost,
         ``r / (1 + r)``. Then the :func:`device_features` of each constrained cost that depends on the device.
         """
-        relative = contexts.budgets / self._medians[contexts.device]
+        relative = contexts.budgets / self.medians[contexts.device]
         return np.concatenate([relative / (1.0 + relative), self._device_features[contexts.device]], axis=1)
 
     def context_info(self, contexts: Contexts) -> dict[str, Any]:
@@ -194,7 +195,7 @@ class Task:
             **self.context_info(contexts),
         }
 
-    def objective_of(self, device: int, budgets: FloatArray) -> tuple[str, Objective]:
+    def objective_of(self, device: int, budgets: Sequence[float]) -> tuple[str, Objective]:
         """Return the device and the objective of one context, for the exact solver."""
         thresholds = {key: float(value) for key, value in zip(self.constrained, budgets, strict=True)}
         settings = self.settings

@@ -161,7 +161,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         """Draw every lane: a tuple of frames, of texts in mode ``"ansi"``, or ``None`` without a mode."""
         if self.render_mode is None:
             return None
-        from hwgpt_gym.envs import rendering
+        import hwgpt_gym.envs.rendering as rendering
 
         draw = rendering.draw_text if self.render_mode == "ansi" else rendering.draw_frame
         return tuple(draw(rendering.view_of(self._episodes, lane)) for lane in range(self.num_envs))
