@@ -73,7 +73,8 @@ class CountModel:
         """
         table, row = self._table, features.group
         if device is not None:
-            table, row = table.reshape(5, -1), row * table.shape[2] + device
+            row = row * table.shape[-1] + device
+            table = table.reshape(5, -1)
         column = (slice(None),) + (None,) * (table.ndim - 2)
         result: FloatArray = table[0].take(row, axis=0)
         # Term by term, so that a row's result does not depend on the batch it stands in.
