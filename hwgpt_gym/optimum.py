@@ -23,12 +23,11 @@ from hwgpt_gym.chain_tables import GROUPS, ChainTables, Group, chain_tables, cos
 from hwgpt_gym.exact_front import ParetoFront, pareto_front
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
-from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.cost import CountModel
 from hwgpt_gym.surrogates.perplexity import ChainModel
 
 __all__ = [
-    "ChainExtremes",
     "Extremes",
     "Optimum",
     "ParetoFront",
@@ -36,6 +35,7 @@ __all__ = [
     "extremes",
     "nearest_to_budget",
     "pareto_front",
+    "runner_up",
     "solve",
     "worst",
 ]
@@ -80,23 +80,14 @@ class Optimum:
 
 
 class Extremes(NamedTuple):
-    """The least and the greatest value of a metric over a search space.
+    """The least and the greatest value of a metric, or prediction of a chain model, over a search space.
 
     Attributes:
-        least: In the metric's unit.
-        greatest: In the metric's unit.
+        least: In the metric's unit; of a chain model of perplexity, log-perplexity.
+        greatest: Likewise.
         least_encoded: An architecture that has the least value, ``int8 (1, D)``.
         greatest_encoded: An architecture that has the greatest value, ``int8 (1, D)``.
     """
-
-    least: float
-    greatest: float
-    least_encoded: Encoded
-    greatest_encoded: Encoded
-
-
-class ChainExtremes(NamedTuple):
-    """The least and the greatest prediction of a chain model; as :class:`Extremes`, but of log-perplexity."""
 
     least: float
     greatest: float
@@ -122,13 +113,7 @@ def solve(bench: Benchmark, objective: Objective) -> Optimum:
     """
     bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
-    rewards = _rewards(bench, bound, tables)
-
-    def keys(encoded: Encoded) -> Sequence[FloatArray]:
-        metrics = bench.evaluate(encoded, bound.metrics)
-        return -bound.evaluate(metrics).reward, metrics["perplexity"]
-
-    optimum = _optimum(bench, bound, _best(tables, rewards, keys))
+    optimum = _optimum(bench, bound, _best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
     if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
         raise ValueError(_unsatisfiable(bench, bound))
     return optimum
@@ -147,12 +132,32 @@ def worst(bench: Benchmark, objective: Objective) -> Optimum:
     bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"), greatest=True)
     rewards = _rewards(bench, bound, tables)
-
-    def keys(encoded: Encoded) -> Sequence[FloatArray]:
-        metrics = bench.evaluate(encoded, bound.metrics)
-        return bound.evaluate(metrics).reward, -metrics["perplexity"]
-
+    keys = _keys(bench, bound, sign=-1.0)
     return _optimum(bench, bound, _best(tables, lambda group: -rewards(group), keys))
+
+
+def runner_up(bench: Benchmark, optimum: Optimum) -> Optimum:
+    """Find the best architecture that differs from the optimum in its embedding width, depth, bias or counts.
+
+    Args:
+        bench: The benchmark that was solved.
+        optimum: What :func:`solve` found.
+    """
+    tables = chain_tables(bench.chain_model("perplexity"))
+    rewards = _rewards(bench, optimum.objective, tables)
+    own = Group(*optimum.encoded[0, :FIRST_LAYER].tolist())
+    states = tables.states(own.depth)
+    mlp, head = (
+        np.flatnonzero((states == counts[0, 1:]).all(axis=1)) for counts in bench.space.counts(optimum.encoded)
+    )
+
+    def score(group: Group) -> FloatArray:
+        matrix = rewards(group)
+        if group == own:
+            matrix[np.ix_(mlp, head)] = -np.inf
+        return matrix
+
+    return _optimum(bench, optimum.objective, _best(tables, score, _keys(bench, optimum.objective)))
 
 
 def extremes(bench: Benchmark, metric: str) -> Extremes:
@@ -175,14 +180,14 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
     return Extremes(least, greatest, encoded[:1], encoded[1:])
 
 
-def chain_extremes(model: ChainModel) -> ChainExtremes:
+def chain_extremes(model: ChainModel) -> Extremes:
     """Find the least and the greatest prediction of a chain model over its search space."""
     least = _best(
         chain_tables(model), lambda group: -chain_tables(model).values(group), lambda encoded: (model.predict(encoded),)
     )
     tables = chain_tables(model, greatest=True)
     greatest = _best(tables, tables.values, lambda encoded: (-model.predict(encoded),))
-    return ChainExtremes(float(model.predict(least)[0]), float(model.predict(greatest)[0]), least, greatest)
+    return Extremes(float(model.predict(least)[0]), float(model.predict(greatest)[0]), least, greatest)
 
 
 def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
@@ -226,6 +231,16 @@ def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Sc
         return outcome_of(quality, ratios, penalty, weight).reward
 
     return rewards
+
+
+def _keys(bench: Benchmark, bound: BoundObjective, sign: float = 1.0) -> Keys:
+    """Return the exact keys of the best architecture (or with ``sign`` -1 of the worst), the least first."""
+
+    def keys(encoded: Encoded) -> Sequence[FloatArray]:
+        metrics = bench.evaluate(encoded, bound.metrics)
+        return -sign * bound.evaluate(metrics).reward, sign * metrics["perplexity"]
+
+    return keys
 
 
 def _best(tables: ChainTables, score: Score, keys: Keys) -> Encoded:
