@@ -121,12 +121,11 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
         view = rendering.view_of(self._episodes, 0, self._last_info)
         if self.render_mode == "ansi":
             return rendering.draw_text(view)
-        frame = rendering.draw_frame(view)
         if self.render_mode == "rgb_array":
-            return frame
+            return rendering.draw_frame(view)
         if self._window is None:
             self._window = rendering.Window()
-        self._window.show(frame, self.metadata["render_fps"])
+        self._window.show(view, self.metadata["render_fps"])
         return None
 
     def close(self) -> None:

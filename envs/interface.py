@@ -83,6 +83,8 @@ def add_info(infos: dict[str, Any], info: dict[str, Any], lanes: Lanes | slice, 
         lanes: The lanes, ``intp (m,)``, or a slice of them.
         num_lanes: The number of all lanes.
     """
+    if isinstance(lanes, np.ndarray) and not len(lanes):
+        return
     for key, value in info.items():
         if isinstance(value, dict):
             add_info(infos.setdefault(key, {}), value, lanes, num_lanes)

@@ -75,7 +75,7 @@ def draw_frame(view: View) -> npt.NDArray[np.uint8]:
 
 
 class Window:
-    """A window that shows frames. Without a display there is none, and showing does nothing."""
+    """A window that shows an episode. Without a display there is none, and showing does nothing."""
 
     def __init__(self) -> None:
         import matplotlib.pyplot as plt
@@ -88,12 +88,12 @@ class Window:
         axes.axis("off")
         self._image = axes.imshow(np.zeros((HEIGHT, WIDTH, 3), dtype=np.uint8), aspect="auto")
 
-    def show(self, frame: npt.NDArray[np.uint8], frames_per_second: float) -> None:
-        """Show a frame for as long as it lasts."""
+    def show(self, view: View, frames_per_second: float) -> None:
+        """Draw an episode and show it for as long as a frame lasts."""
         if self._interactive:
             import matplotlib.pyplot as plt
 
-            self._image.set_data(frame)
+            self._image.set_data(draw_frame(view))
             plt.pause(1.0 / frames_per_second)
 
     def close(self) -> None:

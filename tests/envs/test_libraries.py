@@ -1,0 +1,62 @@
+"""Libraries over the environments: masks in the observation, TorchRL."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.envs.registration import EnvSpec
+
+from hwgpt_gym.envs.wrappers import ActionMaskObservation
+
+
+@pytest.mark.parametrize("env_id", ["HWGPT-v0", "HWGPT-MO-v0"])
+def test_masks_stand_in_the_observation(env_id: str) -> None:
+    env = ActionMaskObservation(gym.make(env_id))
+    plain = gym.make(env_id)
+    observation, info = env.reset(seed=0)
+    expected, _ = plain.reset(seed=0)
+    for _ in range(23):
+        assert env.observation_space.contains(observation)
+        np.testing.assert_array_equal(observation["observations"], expected)
+        np.testing.assert_array_equal(observation["action_mask"], info["action_mask"])
+        assert not np.shares_memory(observation["action_mask"], info["action_mask"])
+        observation, *_, info = env.step(0)
+        expected = plain.step(0)[0]
+
+
+def test_keys_of_masks_can_be_chosen_and_survive_the_spec() -> None:
+    env = ActionMaskObservation(gym.make("HWGPT-v0"), observation_key="obs", mask_key="mask")
+    assert sorted(env.reset()[0]) == ["mask", "obs"]
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.observation_space == env.observation_space
+    with pytest.raises(ValueError, match="must differ"):
+        ActionMaskObservation(gym.make("HWGPT-v0"), observation_key="x", mask_key="x")
+
+
+def test_torchrl_steps_the_scalar_environment() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from torchrl.envs import GymEnv, GymWrapper, check_env_specs
+
+    env = GymWrapper(gym.make("HWGPT-v0", device="h100"), categorical_action_encoding=True)
+    check_env_specs(env)
+    steps = env.rollout(100)
+    assert len(steps) in (23, 25, 27)
+    assert steps["next", "terminated"].sum() == 1
+    assert GymEnv("HWGPT-v0", scale="m").rollout(3)["observation"].shape == (3, 4 * 51)
+
+
+@pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
+def test_torchrl_steps_the_vector_environment(mode: str) -> None:
+    from torchrl.envs import GymWrapper
+
+    env = GymWrapper(gym.make_vec("HWGPT-v0", num_envs=4, autoreset_mode=mode), categorical_action_encoding=True)
+    steps: Any = env.rollout(60, break_when_any_done=False)
+    assert steps.shape == (4, 60)
+    # Every lane finishes two episodes of at most 27 decisions.
+    assert (steps["next", "done"].sum(dim=1) >= 2).all()
+    assert (steps["next", "reward"].squeeze(-1) != 0).sum() == steps["next", "done"].sum()

@@ -1,0 +1,111 @@
+"""The bridge to Stable-Baselines3, step by step against its ``DummyVecEnv``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from sb3_contrib import MaskablePPO
+from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3 import PPO
+from stable_baselines3.common.evaluation import evaluate_policy
+from stable_baselines3.common.monitor import Monitor
+from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+
+from hwgpt_gym.envs.sb3 import HWGPTVecEnv, make_vec_env
+from hwgpt_gym.envs.vector import HWGPTVectorEnv
+
+CONTEXT: dict[str, Any] = {"device": "all", "constraint": {"latency_ms": ("p10", "p90")}}
+
+
+def make_dummy(num_envs: int, **options: Any) -> DummyVecEnv:
+    return DummyVecEnv([lambda: Monitor(gym.make("HWGPT-v0", **options)) for _ in range(num_envs)])
+
+
+def check_equal(left: Any, right: Any) -> None:
+    if isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left.keys() - {"t"}:
+            check_equal(left[key], right[key])
+    else:
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("options", [{}, {"scale": "m", "shaping": True}, {**CONTEXT, "noise": True}], ids=str)
+def test_bridge_equals_dummy(options: dict[str, Any]) -> None:
+    bridge, dummy = make_vec_env(5, **options), make_dummy(5, **options)
+    for venv in (bridge, dummy):
+        venv.seed(3)
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+    rng = np.random.default_rng(0)
+    ended = 0
+    for _ in range(120):
+        actions = rng.integers(0, 3, 5)
+        *ours, infos = bridge.step(actions)
+        *theirs, expected = dummy.step(actions)
+        for left, right in zip(ours, theirs, strict=True):
+            assert left.dtype == right.dtype
+            np.testing.assert_array_equal(left, right)
+        for lane in range(5):
+            if "episode" in infos[lane]:
+                ended += 1
+                # Monitor sums in double precision before it rounds, and so does the bridge.
+                assert infos[lane]["episode"]["r"] == expected[lane]["episode"]["r"]
+            check_equal(infos[lane], expected[lane])
+            check_equal(bridge.reset_infos[lane], dummy.reset_infos[lane])
+        np.testing.assert_array_equal(get_action_masks(bridge), get_action_masks(dummy))
+    assert ended >= 10
+
+
+def test_seeds_and_options_of_lanes() -> None:
+    bridge, dummy = make_vec_env(3, seed=7, **CONTEXT), make_dummy(3, **CONTEXT)
+    dummy.seed(7)
+    options = [{"device": "h100"}, {}, {"device": "a100", "constraint": {"latency_ms": 20.0}}]
+    for venv in (bridge, dummy):
+        venv.set_options(options)
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+    check_equal(dict(enumerate(bridge.reset_infos)), dict(enumerate(dummy.reset_infos)))
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+    for venv in (bridge, dummy):
+        venv.set_options({"device": "v100"})
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+
+
+def test_attributes_and_methods() -> None:
+    bridge = make_vec_env(3, render_mode="rgb_array")
+    bridge.reset()
+    assert is_masking_supported(bridge)
+    assert bridge.get_attr("render_mode") == ["rgb_array"] * 3
+    assert [masks().tolist() for masks in bridge.get_attr("action_masks", [0, 2])] == [[True] * 3] * 2
+    assert bridge.env_is_wrapped(Monitor) == [True] * 3
+    assert bridge.render().shape == (1080, 1920, 3)
+    with pytest.raises(AttributeError, match="action_masks and render"):
+        bridge.env_method("step", 1)
+    with pytest.raises(NotImplementedError, match="render_mode"):
+        bridge.set_attr("render_mode", "ansi")
+    with pytest.raises(ValueError, match="SAME_STEP"):
+        HWGPTVecEnv(HWGPTVectorEnv(2))
+
+
+def test_wrappers_of_sb3_run() -> None:
+    venv = VecNormalize(make_vec_env(4), norm_obs=False)
+    venv.reset()
+    for _ in range(30):
+        venv.step(np.zeros(4, dtype=np.int64))
+    with pytest.warns(UserWarning, match="Monitor"):
+        VecMonitor(make_vec_env(4))
+
+
+@pytest.mark.parametrize("algorithm", [PPO, MaskablePPO])
+def test_algorithms_learn_through_the_bridge(algorithm: type[Any]) -> None:
+    venv = make_vec_env(64, device="a6000", seed=0)
+    model = algorithm(
+        "MlpPolicy", venv, n_steps=27, batch_size=432, learning_rate=1e-3, gamma=1.0, seed=0, device="cpu"
+    )
+    before, _ = evaluate_policy(model, venv, n_eval_episodes=64, deterministic=False)
+    model.learn(64 * 27 * 12)
+    after, _ = evaluate_policy(model, venv, n_eval_episodes=64, deterministic=False)
+    # Uniform random decisions earn about -0.2; the exact optimum is about 0.5.
+    assert before < 0.2 < 0.35 < after

@@ -1,0 +1,145 @@
+"""How fast environments step, are made and are drawn, against the baselines in the same run.
+
+One process on one thread is timed by its processor time, so that what else the machine does does not count.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium.vector import AutoresetMode, VectorEnv
+from stable_baselines3.common.vec_env import DummyVecEnv, SubprocVecEnv, VecEnv
+
+import hwgpt_gym  # noqa: F401  # Registers the environments.
+from hwgpt_gym.envs.sb3 import make_vec_env
+
+LANES = 4096
+OPTIONS: dict[str, dict[str, Any]] = {
+    "s": {},
+    "m": {"scale": "m"},
+    "l": {"scale": "l"},
+    "contexts": {"device": "all", "constraint": {"latency_ms": ("p10", "p90")}},
+    "noise": {"noise": True},
+    "shaping": {"shaping": True},
+}
+DECISIONS_PER_SECOND = {"s": 5e6, "m": 2e6, "l": 2e6}
+
+cpu_time = pytest.mark.benchmark(timer=time.process_time)
+
+
+def step_vector(envs: VectorEnv[Any, Any, Any], actions: np.ndarray) -> None:
+    for row in actions:
+        envs.step(row)
+
+
+def vector_rate(num_envs: int, steps: int, **arguments: Any) -> float:
+    """Decisions a second of a vector environment, the best of three."""
+    envs = gym.make_vec("HWGPT-v0", num_envs=num_envs, **arguments)
+    actions = np.random.default_rng(0).integers(0, 3, (steps, num_envs))
+    envs.reset(seed=0)
+    step_vector(envs, actions)
+    best = min(timed(lambda: step_vector(envs, actions), time.process_time) for _ in range(3))
+    return steps * num_envs / best
+
+
+def timed(function: Callable[[], Any], clock: Callable[[], float] = time.perf_counter) -> float:
+    start = clock()
+    function()
+    return clock() - start
+
+
+@cpu_time
+@pytest.mark.parametrize("mode", [AutoresetMode.NEXT_STEP, AutoresetMode.SAME_STEP], ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", OPTIONS)
+def test_native_vector_environment(benchmark: Any, name: str, mode: AutoresetMode) -> None:
+    envs = gym.make_vec("HWGPT-v0", num_envs=LANES, autoreset_mode=mode, **OPTIONS[name])
+    # Whole episodes: each ends with an evaluation.
+    actions = np.random.default_rng(0).integers(0, 3, (2 * 76, LANES))
+    envs.reset(seed=0)
+    benchmark.pedantic(step_vector, args=(envs, actions), rounds=5, warmup_rounds=1)
+    rate = actions.size / benchmark.stats["min"]
+    benchmark.extra_info["decisions_per_second"] = rate
+    assert rate >= DECISIONS_PER_SECOND.get(name, 0.0)
+
+
+def test_native_is_thirty_times_sync() -> None:
+    native = vector_rate(LANES, 108)
+    sync = vector_rate(LANES, 27, vectorization_mode="sync")
+    print(f"\nnative {native:,.0f} decisions/s, SyncVectorEnv {sync:,.0f}: {native / sync:.0f} times")
+    assert native >= 30 * sync
+
+
+@cpu_time
+@pytest.mark.parametrize("scale", ["s", "m", "l"])
+def test_scalar_environment(benchmark: Any, scale: str) -> None:
+    env = gym.make("HWGPT-v0", device="a6000", scale=scale)
+    actions = np.random.default_rng(0).integers(0, 3, 5000).tolist()
+
+    def run() -> None:
+        env.reset(seed=0)
+        for action in actions:
+            if env.step(action)[2]:
+                env.reset()
+
+    benchmark.pedantic(run, rounds=5, warmup_rounds=1)
+    rate = len(actions) / benchmark.stats["min"]
+    benchmark.extra_info["steps_per_second"] = rate
+    assert rate >= 40_000
+
+
+def test_bridge_to_sb3() -> None:
+    def rate(venv: VecEnv, steps: int) -> float:
+        actions = np.random.default_rng(0).integers(0, 3, (steps, venv.num_envs))
+        venv.seed(0)
+        venv.reset()
+        best = min(timed(lambda: [venv.step(row) for row in actions]) for _ in range(3))
+        venv.close()
+        return steps * venv.num_envs / best
+
+    def make() -> gym.Env[Any, Any]:
+        return gym.make("hwgpt_gym:HWGPT-v0")
+
+    bridge = rate(make_vec_env(256), 108)
+    dummy = rate(DummyVecEnv([make] * 256), 27)
+    subprocess_workers = rate(SubprocVecEnv([make] * 8, start_method="fork"), 108)
+    print(
+        f"\nbridge {bridge:,.0f} steps/s, DummyVecEnv {dummy:,.0f} ({bridge / dummy:.0f} times), "
+        f"SubprocVecEnv of 8 {subprocess_workers:,.0f}"
+    )
+    assert bridge >= 5 * dummy
+
+
+@cpu_time
+@pytest.mark.parametrize("last", [False, True], ids=["half-built", "complete"])
+def test_frame(benchmark: Any, last: bool) -> None:
+    env = gym.make("HWGPT-v0", scale="l", constraint={"latency_ms": "p50", "params": "p50"}, render_mode="rgb_array")
+    env.reset(seed=0)
+    for _ in range(71 if last else 40):
+        terminated = env.step(0)[2]
+    assert terminated == last
+    benchmark.pedantic(env.render, rounds=5, warmup_rounds=1)
+    assert benchmark.stats["median"] < 0.15
+
+
+def test_cold_start() -> None:
+    """Time of the import and of the first environment, in a fresh process."""
+    code = (
+        "import time; start = time.process_time(); import hwgpt_gym; imported = time.process_time();"
+        "import gymnasium; begin = time.process_time(); gymnasium.make('HWGPT-v0', device='a6000');"
+        "print(imported - start, time.process_time() - begin)"
+    )
+    runs = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+        for _ in range(3)
+    ]
+    imported, made = (min(float(run[i]) for run in runs) for i in (0, 1))
+    print(f"\nimport hwgpt_gym {imported:.3f} s, first gymnasium.make {made:.3f} s")
+    assert imported < 0.7
+    assert made < 0.15
