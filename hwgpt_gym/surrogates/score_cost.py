@@ -1,0 +1,124 @@
+"""Score the cost models and the noise on architectures that were kept out of the fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.dataset import Dataset, ScaleMeasurements
+from hwgpt_gym.search_space import EMBED_DIM, FloatArray
+from hwgpt_gym.surrogates.fit_cost import CostFit, fit_cost, fit_memory
+from hwgpt_gym.surrogates.fit_noise import coverage, fit_noise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pandas as pd
+
+FOLDS: Final = 9
+"""Parts of a scale's rows: of 9,000, each part has 1,000."""
+
+COST_METRICS: Final = ("latency_ms", "energy_j")
+MEMORY_METRICS: Final = ("float16_memory_mb", "bfloat16_memory_mb")
+
+
+def held_out_folds(rows: int, seed: int) -> npt.NDArray[np.int64]:
+    """Deal rows into :data:`FOLDS` parts, so that of every nine neighbours in the order each part gets one.
+
+    Returns:
+        The part of every row, ``int64 (rows,)``.
+    """
+    rng = np.random.default_rng(seed)
+    blocks = np.tile(np.arange(FOLDS), (-(-rows // FOLDS), 1))
+    return rng.permuted(blocks, axis=1).reshape(-1)[:rows].astype(np.int64)
+
+
+def score_costs(
+    dataset: Dataset,
+    seed: int = 0,
+    folds: Sequence[int] = (0,),
+    progress: Callable[[str], None] | None = None,
+) -> pd.DataFrame:
+    """Score latency, energy and memory of every scale and device on held-out architectures.
+
+    Args:
+        dataset: The measurements.
+        seed: Seeds the split.
+        folds: Which of the :data:`FOLDS` parts are held out, one after the other; the scores are averages.
+        progress: Called with a line before each scale and device.
+
+    Returns:
+        A row per scale, device and metric, sorted in the dataset's order, with the columns ``scale``, ``device``
+        (empty for memory), ``metric``; ``kendall_tau`` and ``median_abs_error_pct`` of the predictions against
+        what was measured (the median of a row's observations), both also ``_after_drift_removal``: the measured
+        value divided by the drift at its place, which is estimated from the other architectures; ``max_error_pct``
+        (of memory only); ``coverage_50`` and ``coverage_90``, the share of single observations in the central
+        intervals of a simulated measurement, and ``median_coverage_50`` and ``_90``, that of rows' medians;
+        ``change_points`` of the drift.
+
+    Raises:
+        ValueError: If a fold does not exist.
+    """
+    import pandas as pd
+
+    if not folds or not all(0 <= fold < FOLDS for fold in folds):
+        raise ValueError(f"folds must be some of 0 to {FOLDS - 1}, got {list(folds)}")
+    rows = []
+    for scale, measurements in dataset.items():
+        parts = held_out_folds(len(measurements), seed)
+        for name in measurements.devices:
+            if progress:
+                progress(f"scoring {scale} {name}")
+            for metric in COST_METRICS:
+                observations = getattr(measurements.device(name), metric)
+                scores = [_score_cost(measurements, observations, parts == fold) for fold in folds]
+                rows.append({"scale": scale, "device": name, "metric": metric, **_mean(scores)})
+        for metric in MEMORY_METRICS:
+            values = getattr(measurements, metric)
+            if not np.isnan(values).all():
+                scores = [_score_memory(measurements, values, parts == fold) for fold in folds]
+                rows.append({"scale": scale, "device": "", "metric": metric, **_mean(scores)})
+    return pd.DataFrame(rows)
+
+
+def _score_cost(
+    measurements: ScaleMeasurements, observations: FloatArray, test: npt.NDArray[np.bool_]
+) -> dict[str, float]:
+    encoded, order = measurements.encoded, measurements.order
+    measured = np.median(observations, axis=1)
+    fit: CostFit = fit_cost(measurements.space, encoded[~test], order[~test], measured[~test])
+    width = encoded[:, EMBED_DIM].astype(np.int64)
+    predicted = fit.model.predict(encoded)
+    noise = fit_noise(width[~test], predicted[~test], observations[~test])
+    drift_free = measured[test] / np.exp(fit.drift_at(order[test], width[test]))
+    scores = {
+        **_accuracy(predicted[test], measured[test]),
+        **{f"{key}_after_drift_removal": value for key, value in _accuracy(predicted[test], drift_free).items()},
+    }
+    for prefix, values in (("", observations), ("median_", measured[:, None])):
+        for level in (0.5, 0.9):
+            share = coverage(noise, width[test], predicted[test], values[test], level)
+            scores[f"{prefix}coverage_{100 * level:.0f}"] = share
+    return {**scores, "change_points": float(len(fit.drift.edges))}
+
+
+def _score_memory(measurements: ScaleMeasurements, values: FloatArray, test: npt.NDArray[np.bool_]) -> dict[str, float]:
+    model = fit_memory(measurements.space, measurements.encoded[~test], values[~test])
+    predicted = model.predict(measurements.encoded[test])
+    greatest = 100.0 * float(np.max(np.abs(predicted / values[test] - 1.0)))
+    return {**_accuracy(predicted, values[test]), "max_error_pct": greatest}
+
+
+def _accuracy(predicted: FloatArray, measured: FloatArray) -> dict[str, float]:
+    from scipy.stats import kendalltau
+
+    return {
+        "kendall_tau": float(kendalltau(predicted, measured).statistic),
+        "median_abs_error_pct": 100.0 * float(np.median(np.abs(predicted / measured - 1.0))),
+    }
+
+
+def _mean(scores: list[dict[str, float]]) -> dict[str, float]:
+    return {key: float(np.mean([score[key] for score in scores])) for key in scores[0]}
