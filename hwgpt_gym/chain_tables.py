@@ -119,13 +119,14 @@ class ChainTables:
         for chain, state in zip((MLP_CHAIN, HEAD_CHAIN), chains, strict=True):
             row = _row(chain, group)
             second, third = self._states[group.depth][state].T.copy()
-            choice = self._last[group.depth][chain, group.embed_dim, group.bias, state].astype(np.intp)
+            ending = self._last[group.depth][chain, group.embed_dim, group.bias, state]
+            previous, choice = np.divmod(ending.astype(np.intp), _CHOICES)
             for layer in reversed(range(n_layer)):
                 encoded[:, FIRST_LAYER + 2 * layer + chain] = choice
-                previous = self._back[layer, choice, row, second, third].astype(np.intp)
+                before = self._back[layer, previous, choice, row, second, third].astype(np.intp)
                 second -= choice == 1
                 third -= choice == 2
-                choice = previous
+                previous, choice = before, previous
         return encoded
 
 
@@ -189,22 +190,27 @@ def _solve_chains(
 
     Returns:
         By depth, the best value of every state, ``float64 (2, 3, 2, S)`` by chain, embedding width and bias, and the
-        last layer's choice, alike; and the choice before, ``uint8 (L, 3, 36, L + 1, L + 1)`` by layer, its choice,
-        row and counts up to that layer.
+        choices of the last two layers, alike, as ``3 * previous + last``; and the choice two layers before,
+        ``uint8 (L, 3, 3, 36, L + 1, L + 1)`` by layer, choice of the layer before it, its own, row and counts up to
+        that layer.
     """
     sign = -1.0 if greatest else 1.0
     layers = model.space.max_layers
     single = sign * np.concatenate([part.reshape(18, layers, _CHOICES) for part in (model.mlp, model.head)])
-    pair = sign * np.concatenate(
-        [part.reshape(18, -1, _CHOICES, _CHOICES) for part in (model.mlp_pair, model.head_pair)]
+    pair, skip = (
+        sign * np.concatenate([part.reshape(18, part.shape[3], _CHOICES, _CHOICES) for part in parts])
+        for parts in ((model.mlp_pair, model.head_pair), (model.mlp_skip, model.head_skip))
     )
+    # The second layer has no layer two before it.
+    skip = np.concatenate([np.zeros((36, 1, _CHOICES, _CHOICES)), skip], axis=1)
     values: list[FloatArray] = []
     last: list[BackPointers] = []
-    back = np.zeros((layers, _CHOICES, 36, layers + 1, layers + 1), dtype=np.uint8)
-    # best[k]: the best value of the layers so far, by row and counts, if the last of them has choice k.
-    best = np.full((_CHOICES, 36, 2, 2), np.inf)
+    back = np.zeros((layers, _CHOICES, _CHOICES, 36, layers + 1, layers + 1), dtype=np.uint8)
+    # best[j, k]: the best value of the layers so far, by row and counts, if the last two of them have choices j and k.
+    # Before the first layer there is none: it has choice 0, by convention.
+    best = np.full((_CHOICES, _CHOICES, 36, 2, 2), np.inf)
     for choice, (second, third) in enumerate(_SHIFTS):
-        best[choice, :, second, third] = single[:, 0, choice]
+        best[0, choice, :, second, third] = single[:, 0, choice]
     for layer in range(1, layers + 1):
         if layer in model.space.depths:
             depth = model.space.depths.index(layer)
@@ -212,31 +218,34 @@ def _solve_chains(
             values.append(sign * value)
             last.append(choice_of)
         if layer < layers:
-            best = _step(best, single[:, layer], pair[:, layer - 1], back[layer])
+            best = _step(best, single[:, layer], pair[:, layer - 1], skip[:, layer - 1], back[layer])
     return values, last, back
 
 
-def _step(best: FloatArray, single: FloatArray, pair: FloatArray, back: BackPointers) -> FloatArray:
-    """Add one layer: ``best'[k](c) = single[k] + min_j (best[j](c - shift_k) + pair[j, k])``."""
+def _step(best: FloatArray, single: FloatArray, pair: FloatArray, skip: FloatArray, back: BackPointers) -> FloatArray:
+    """Add one layer.
+
+    ``best'[j, k](c) = single[k] + pair[j, k] + min_i (best[i, j](c - shift_k) + skip[i, k])``
+    """
     size = best.shape[-1]
-    extended = np.full((_CHOICES, 36, size + 1, size + 1), np.inf)
+    extended = np.full((_CHOICES, _CHOICES, 36, size + 1, size + 1), np.inf)
     for choice, (second, third) in enumerate(_SHIFTS):
-        window = (slice(None), slice(second, second + size), slice(third, third + size))
-        value = best[0] + pair[:, 0, choice, None, None]
-        for previous in (1, 2):
-            other = best[previous] + pair[:, previous, choice, None, None]
+        window = (slice(None), slice(None), slice(second, second + size), slice(third, third + size))
+        value = best[0] + skip[:, 0, choice, None, None]
+        for before in (1, 2):
+            other = best[before] + skip[:, before, choice, None, None]
             better = other < value
             np.minimum(value, other, out=value)
-            np.putmask(back[choice][window], better, np.uint8(previous))
-        value += single[:, choice, None, None]
-        extended[choice][window] = value
+            np.putmask(back[:, choice][window], better, np.uint8(before))
+        value += (single[:, choice, None] + pair[:, :, choice]).T[:, :, None, None]
+        extended[:, choice][window] = value
     return extended
 
 
 def _ends(best: FloatArray, depth: int, states: IntArray) -> tuple[FloatArray, BackPointers]:
-    """Return the best value and the last choice of every state, ``(2, 3, 2, S)``, for the groups of one depth."""
+    """Return the best value and the last two choices of every state, ``(2, 3, 2, S)``, for the groups of one depth."""
     second, third = states.T
-    ends = best.reshape(_CHOICES, 2, 3, 3, 2, *best.shape[2:])[:, :, :, depth, :, second, third]
-    # Indices on both sides of a slice put their axis first: (S, 3 choices, 2, 3, 2).
+    ends = best.reshape(_CHOICES**2, 2, 3, 3, 2, *best.shape[3:])[:, :, :, depth, :, second, third]
+    # Indices on both sides of a slice put their axis first: (S, 9 choices, 2, 3, 2).
     ends = np.moveaxis(ends, 0, -1)
     return ends.min(axis=0), ends.argmin(axis=0).astype(np.uint8)

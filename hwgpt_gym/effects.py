@@ -78,13 +78,13 @@ def _chain_effects(model: ChainModel) -> tuple[FloatArray, FloatArray]:
     for depth, n_layer in enumerate(space.depths):
         at_random, given = _expected_count_features(n_layer)
         present[:n_layer] += 1
-        for kind, (single, pair, count) in enumerate(
-            ((model.mlp, model.mlp_pair, model.mlp_count), (model.head, model.head_pair, model.head_count))
-        ):
+        for kind, (single, pair, skip, count) in enumerate(_chains(model)):
             cross = model.cross[:, depth] if kind == 0 else np.swapaxes(model.cross[:, depth], -1, -2)
             layers = single[:, depth, :, :n_layer].copy()
-            layers[:, :, :-1] += pair[:, depth, :, : n_layer - 1].mean(axis=-1)
-            layers[:, :, 1:] += pair[:, depth, :, : n_layer - 1].mean(axis=-2)
+            for distance, reach in ((1, pair), (2, skip)):
+                present_pairs = reach[:, depth, :, : n_layer - distance]
+                layers[:, :, :-distance] += present_pairs.mean(axis=-1)
+                layers[:, :, distance:] += present_pairs.mean(axis=-2)
             slopes = count[:, depth] + cross @ at_random
             layers += (slopes @ given.T)[:, :, None]
             layers -= layers.mean(axis=-1, keepdims=True)
@@ -93,16 +93,22 @@ def _chain_effects(model: ChainModel) -> tuple[FloatArray, FloatArray]:
     return effects / present, means
 
 
+def _chains(model: ChainModel) -> tuple[tuple[FloatArray, FloatArray, FloatArray, FloatArray], ...]:
+    """Return the terms of single layers, neighbours, layers two apart and counts, of both chains."""
+    return (
+        (model.mlp, model.mlp_pair, model.mlp_skip, model.mlp_count),
+        (model.head, model.head_pair, model.head_skip, model.head_count),
+    )
+
+
 def _expectation(model: ChainModel, depth: int, n_layer: int, phi: FloatArray) -> FloatArray:
     """Return the mean value of a depth's architectures by width and bias, ``(3, 2)``."""
     chains = sum(
         single[:, depth, :, :n_layer].mean(axis=-1).sum(axis=-1)
         + pair[:, depth, :, : n_layer - 1].mean(axis=(-1, -2)).sum(axis=-1)
+        + skip[:, depth, :, : n_layer - 2].mean(axis=(-1, -2)).sum(axis=-1)
         + count[:, depth] @ phi
-        for single, pair, count in (
-            (model.mlp, model.mlp_pair, model.mlp_count),
-            (model.head, model.head_pair, model.head_count),
-        )
+        for single, pair, skip, count in _chains(model)
     )
     expectation: FloatArray = model.intercept[:, depth] + chains + (model.cross[:, depth] @ phi) @ phi
     return expectation

@@ -18,7 +18,7 @@ from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, Float32Array, extract
 
 COUNT_FEATURES: Final = 5
-_BLOCK_LAYERS: Final = 5
+_BLOCK_STARTS: Final = 3
 
 
 def count_features(shares: FloatArray) -> FloatArray:
@@ -45,8 +45,9 @@ class ChainModel:
     ``i``'s MLP and heads, and ``phi`` the :func:`count_features` of each chain's *shares* of layers::
 
         value = intercept[e, d, b]
-              + sum_i mlp[e, d, b, i, m_i] + sum_i mlp_pair[e, d, b, i, m_i, m_(i+1)]
-              + sum_i head[e, d, b, i, h_i] + sum_i head_pair[e, d, b, i, h_i, h_(i+1)]
+              + sum_i mlp[e, d, b, i, m_i] + sum_i head[e, d, b, i, h_i]
+              + sum_i mlp_pair[e, d, b, i, m_i, m_(i+1)] + sum_i head_pair[e, d, b, i, h_i, h_(i+1)]
+              + sum_i mlp_skip[e, d, b, i, m_i, m_(i+2)] + sum_i head_skip[e, d, b, i, h_i, h_(i+2)]
               + mlp_count[e, d, b] @ phi_mlp + head_count[e, d, b] @ phi_head
               + phi_mlp @ cross[e, d, b] @ phi_head
 
@@ -57,6 +58,8 @@ class ChainModel:
         head: ``float64 (3, 3, 2, L, 3)``.
         mlp_pair: ``float64 (3, 3, 2, L - 1, 3, 3)``.
         head_pair: ``float64 (3, 3, 2, L - 1, 3, 3)``.
+        mlp_skip: ``float64 (3, 3, 2, max(L - 2, 0), 3, 3)``.
+        head_skip: ``float64 (3, 3, 2, max(L - 2, 0), 3, 3)``.
         mlp_count: ``float64 (3, 3, 2, 5)``.
         head_count: ``float64 (3, 3, 2, 5)``.
         cross: ``float64 (3, 3, 2, 5, 5)``.
@@ -73,6 +76,8 @@ class ChainModel:
     head: FloatArray
     mlp_pair: FloatArray
     head_pair: FloatArray
+    mlp_skip: FloatArray
+    head_skip: FloatArray
     mlp_count: FloatArray
     head_count: FloatArray
     cross: FloatArray
@@ -87,6 +92,8 @@ class ChainModel:
             "head": (*group, layers, 3),
             "mlp_pair": (*group, layers - 1, 3, 3),
             "head_pair": (*group, layers - 1, 3, 3),
+            "mlp_skip": (*group, max(layers - 2, 0), 3, 3),
+            "head_skip": (*group, max(layers - 2, 0), 3, 3),
             "mlp_count": (*group, COUNT_FEATURES),
             "head_count": (*group, COUNT_FEATURES),
             "cross": (*group, COUNT_FEATURES, COUNT_FEATURES),
@@ -100,9 +107,12 @@ class ChainModel:
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite")
         for depth, n_layer in enumerate(self.space.depths):
-            beyond = (self.mlp[:, depth, :, n_layer:], self.head[:, depth, :, n_layer:])
-            pairs = (self.mlp_pair[:, depth, :, n_layer - 1 :], self.head_pair[:, depth, :, n_layer - 1 :])
-            if any(np.any(part) for part in beyond + pairs):
+            beyond = [
+                getattr(self, f"{chain}{reach}")[:, depth, :, max(n_layer - distance, 0) :]
+                for chain in ("mlp", "head")
+                for distance, reach in enumerate(("", "_pair", "_skip"))
+            ]
+            if any(np.any(part) for part in beyond):
                 raise ValueError(f"entries of layers beyond the depth {n_layer} must be zero")
 
     def predict(self, encoded: np.ndarray) -> FloatArray:
@@ -152,23 +162,23 @@ class ChainModel:
 
     @cached_property
     def _blocks(self) -> tuple[Float32Array, np.ndarray, FloatArray]:
-        """The chains as tables over blocks of five layers that share their end layers.
+        """The chains as tables over blocks of five layers, each three layers after the one before.
 
-        A block's index is the number that its five choices spell in base 3, so one look-up stands for up to five
-        single-layer and four pair terms.
+        A block's index is the number that its five choices spell in base 3, so one look-up stands for all terms that
+        begin at its first three layers: they reach two layers further.
 
         Returns:
             Weights ``float32 (D, blocks)`` that spell the indices, offsets ``intp (blocks, 18)`` that lead to a
             block's and group's table (and take out the -1 of layers that do not exist), and all tables, flat.
         """
-        weights, offsets, tables, size = [], [], [], 0
-        for first_column, single, pair in (
-            (FIRST_LAYER, self.mlp, self.mlp_pair),
-            (FIRST_LAYER + 1, self.head, self.head_pair),
+        layers, weights, offsets, tables, size = self.space.max_layers, [], [], [], 0
+        for first_column, chain in (
+            (FIRST_LAYER, (self.mlp, self.mlp_pair, self.mlp_skip)),
+            (FIRST_LAYER + 1, (self.head, self.head_pair, self.head_skip)),
         ):
-            for start in range(0, self.space.max_layers - 1, _BLOCK_LAYERS - 1):
-                stop = min(start + _BLOCK_LAYERS, self.space.max_layers)
-                table = _block_table(single, pair, start, stop, last=stop == self.space.max_layers)
+            for start in range(0, layers, _BLOCK_STARTS):
+                stop = min(start + _BLOCK_STARTS + 2, layers)
+                table = _block_table(chain, start, stop)
                 powers = 3.0 ** np.arange(stop - start)[::-1]
                 weight = np.zeros(self.space.num_decisions, dtype=np.float32)
                 weight[first_column + 2 * start : first_column + 2 * stop : 2] = powers
@@ -181,19 +191,23 @@ class ChainModel:
         return np.stack(weights, axis=1), np.stack(offsets).astype(np.intp), np.concatenate(tables)
 
 
-def _block_table(single: FloatArray, pair: FloatArray, start: int, stop: int, *, last: bool) -> FloatArray:
-    """Sum a block's terms for every combination of its choices: ``(18, 3 ** layers)``.
+def _block_table(chain: tuple[FloatArray, FloatArray, FloatArray], start: int, stop: int) -> FloatArray:
+    """Sum the terms that begin at a block's first layers, for every combination of its choices.
 
-    The block's last layer is the next block's first: its single term counts there, unless there is none.
+    Args:
+        chain: The terms of single layers, of neighbours and of layers two apart.
+        start: The block's first layer.
+        stop: The layer after its last.
+
+    Returns:
+        ``float64 (18, 3 ** layers)``.
     """
     layers = stop - start
     table = np.zeros((18,) + (3,) * layers)
-    for i in range(layers):
-        shape = [1] * layers
-        shape[i] = 3
-        if i < layers - 1 or last:
-            table += single[:, :, :, start + i].reshape(18, *shape)
-        if i < layers - 1:
-            shape[i + 1] = 3
-            table += pair[:, :, :, start + i].reshape(18, *shape)
+    for i in range(min(_BLOCK_STARTS, layers)):
+        for distance, terms in enumerate(chain):
+            if i + distance < layers:
+                shape = [1] * layers
+                shape[i] = shape[i + distance] = 3
+                table += terms[:, :, :, start + i].reshape(18, *shape)
     return table.reshape(18, -1)

@@ -63,6 +63,7 @@ def random_chain(space: SearchSpace, rng: np.random.Generator, grid: float | Non
         for chain in ("mlp", "head"):
             arrays[chain][:, d, :, n_layer:] = 0.0
             arrays[f"{chain}_pair"][:, d, :, max(n_layer - 1, 0) :] = 0.0
+            arrays[f"{chain}_skip"][:, d, :, max(n_layer - 2, 0) :] = 0.0
     return ChainModel(space, **arrays)
 
 
@@ -385,7 +386,7 @@ def linear_benchmark(seed: int) -> Benchmark:
     chain = bench.surrogates.perplexity
     linear = {
         name: np.zeros_like(getattr(chain, name))
-        for name in ("mlp_pair", "head_pair", "mlp_count", "head_count", "cross")
+        for name in ("mlp_pair", "head_pair", "mlp_skip", "head_skip", "mlp_count", "head_count", "cross")
     }
     return Benchmark(device="a6000", surrogates=replace(bench.surrogates, perplexity=replace(chain, **linear)))
 

@@ -24,6 +24,7 @@ def random_chain_model(space: SearchSpace, rng: np.random.Generator, crossings: 
         for name in ("mlp", "head"):
             arrays[name][:, depth, :, n_layer:] = 0.0
             arrays[f"{name}_pair"][:, depth, :, n_layer - 1 :] = 0.0
+            arrays[f"{name}_skip"][:, depth, :, max(n_layer - 2, 0) :] = 0.0
     return ChainModel(space, **arrays)
 
 
@@ -42,13 +43,14 @@ def chain_value(model: ChainModel, row: np.ndarray) -> float:
     n_layer = model.space.depths[group[1]]
     value = model.intercept[group]
     features = []
-    for first, single, pair, count in (
-        (3, model.mlp, model.mlp_pair, model.mlp_count),
-        (4, model.head, model.head_pair, model.head_count),
+    for first, single, pair, skip, count in (
+        (3, model.mlp, model.mlp_pair, model.mlp_skip, model.mlp_count),
+        (4, model.head, model.head_pair, model.head_skip, model.head_count),
     ):
         choices = row[first::2][:n_layer].astype(int)
         value += sum(single[group][i, choice] for i, choice in enumerate(choices))
         value += sum(pair[group][i, choices[i], choices[i + 1]] for i in range(n_layer - 1))
+        value += sum(skip[group][i, choices[i], choices[i + 2]] for i in range(n_layer - 2))
         features.append(phi(choices))
         value += count[group] @ features[-1]
     return float(value + features[0] @ model.cross[group] @ features[1])
