@@ -105,7 +105,7 @@ def test_a_count_model_of_several_devices_is_each_of_them() -> None:
     np.testing.assert_array_equal(model[[2, 0]].predict(encoded), predicted[:, [2, 0]])
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 2**32 - 1))
 def test_extremes_of_a_count_model_are_those_of_the_whole_space(seed: int) -> None:
     rng = np.random.default_rng(seed)
