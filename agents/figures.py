@@ -1,0 +1,134 @@
+"""The leaderboard's figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from hwgpt_gym.agents.statistics import Record, interval, ranks
+
+if TYPE_CHECKING:
+    import pandas
+
+FLOOR: Final = 1e-6
+"""Regrets below it are drawn on it: a logarithmic axis has no zero."""
+
+_RANKED_AT: Final = 1_000
+
+
+def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Path) -> list[Path]:
+    """Draw, for each scale, regret over evaluations, ranks by device, greedy regret and hypervolume ratio.
+
+    Args:
+        records: The searches.
+        table: As :func:`hwgpt_gym.agents.statistics.to_table`.
+        folder: Where the figures go, ``leaderboard_{kind}_{scale}.png``.
+
+    Returns:
+        The files that were written.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for scale in dict.fromkeys(table["scale"]):
+        part = table[table["scale"] == scale]
+        runs = [item for item in records if item.cell.scale == scale]
+        paths.append(_save(_draw_curves(part, "regret"), folder / f"leaderboard_regret_{scale}.png"))
+        if any(len(item.greedy_curve) for item in runs):
+            paths.append(_save(_draw_greedy(runs), folder / f"leaderboard_greedy_{scale}.png"))
+        if part["device"].nunique() > 1 and (part["evaluations"] == _RANKED_AT).any():
+            paths.append(_save(_draw_ranks(ranks(part, _RANKED_AT)), folder / f"leaderboard_rank_{scale}.png"))
+        volumes = part.dropna(subset="hypervolume_ratio")
+        if volumes["agent"].nunique() > 1:
+            figure = _draw_curves(volumes, "hypervolume_ratio")
+            paths.append(_save(figure, folder / f"leaderboard_hypervolume_{scale}.png"))
+    return paths
+
+
+def _new_figure(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
+    # Without pyplot there is no global state, and no display is needed.
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _save(figure: Any, path: Path) -> Path:
+    figure.savefig(path, dpi=110, metadata={"Software": None})
+    return path
+
+
+def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
+    figure, axes = _new_figure()
+    for index, agent in enumerate(dict.fromkeys(table["agent"])):
+        part = table[table["agent"] == agent]
+        points = sorted(set(part["evaluations"]))
+        intervals = np.array([interval(part[part["evaluations"] == point][column].tolist()) for point in points])
+        if agent == "exact":
+            continue
+        intervals = np.maximum(intervals, FLOOR)
+        _draw_line(axes, np.array(points), intervals, agent, index)
+    axes.set_xscale("log")
+    axes.set_xlabel("Evaluations")
+    if column == "regret":
+        axes.set_yscale("log")
+        axes.set_ylabel("Best-so-far regret (interquartile mean, 95 % interval)")
+        axes.set_ylim(FLOOR * 0.7, 0.3)
+    else:
+        axes.set_ylabel("Hypervolume ratio (interquartile mean, 95 % interval)")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    axes.set_title(f"Scale {table['scale'].iloc[0]}, {table['device'].nunique()} device(s)")
+    return figure
+
+
+def _draw_line(axes: Any, points: Any, intervals: Any, label: str, index: int) -> None:
+    color, marker = f"C{index % 10}", "os^vDP*X<>"[index % 10]
+    style = "-" if index < 10 else "--"
+    axes.plot(points, intervals[:, 0], style, color=color, marker=marker, markersize=4, label=label)
+    axes.fill_between(points, intervals[:, 1], intervals[:, 2], color=color, alpha=0.15, linewidth=0)
+
+
+def _draw_greedy(records: Sequence[Record]) -> Any:
+    figure, axes = _new_figure()
+    agents = dict.fromkeys(item.cell.agent.name for item in records if item.greedy_curve)
+    for index, agent in enumerate(agents):
+        runs = [item for item in records if item.cell.agent.name == agent]
+        # Checkpoints fall where rollouts end: bring them to a common grid, each run at its latest one so far.
+        points = np.linspace(0.0, runs[0].cell.budget, 26)[1:].round().astype(int)
+        curves = np.array([_at(item.greedy_curve, points) for item in runs])
+        known = ~np.isnan(curves).any(axis=0)
+        intervals = np.array([interval(column.tolist()) for column in curves[:, known].T])
+        _draw_line(axes, points[known], np.maximum(intervals, FLOOR), agent, index)
+    axes.set_yscale("log")
+    axes.set_xlabel("Evaluations")
+    axes.set_ylabel("Greedy regret (interquartile mean, 95 % interval)")
+    axes.set_ylim(FLOOR * 0.7, 1.0)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    axes.set_title(f"Scale {records[0].cell.scale}: the policy's greedy architecture")
+    return figure
+
+
+def _at(curve: dict[int, float], points: Any) -> Any:
+    """Return the last value at or before each point, ``nan`` before the first."""
+    known = np.array(sorted(curve))
+    values = np.array([curve[int(point)] for point in known])
+    index = np.searchsorted(known, points, side="right") - 1
+    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
+
+
+def _draw_ranks(ranked: pandas.DataFrame) -> Any:
+    figure, axes = _new_figure(8.0, 0.6 + 0.42 * len(ranked) + 1.2)
+    image = axes.imshow(ranked.to_numpy(), cmap="viridis_r", aspect="auto")
+    for row, column in np.ndindex(*ranked.shape):
+        value = float(ranked.to_numpy()[row, column])
+        shade = "white" if value > ranked.to_numpy().max() / 2 else "black"
+        axes.text(column, row, f"{value:g}", ha="center", va="center", fontsize=8, color=shade)
+    axes.set_xticks(range(ranked.shape[1]), list(ranked.columns), rotation=45, ha="right")
+    axes.set_yticks(range(len(ranked)), list(ranked.index))
+    axes.set_title(f"Rank by median regret after {_RANKED_AT:,} evaluations (1 is best)")
+    figure.colorbar(image, ax=axes, label="rank")
+    return figure

@@ -1,0 +1,67 @@
+"""Local search (White, Nolen and Savani, 2021, *Exploring the Loss Landscape in NAS*, UAI), with restarts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from hwgpt_gym.agents.problem import Agent, SearchProblem, check_between, check_integer
+from hwgpt_gym.agents.variation import mutate, neighbours
+from hwgpt_gym.search_space import Encoded
+
+
+@dataclass(frozen=True)
+class LocalSearch(Agent):
+    """Climb to a local optimum over single decisions, then begin anew near the best one, or anywhere.
+
+    Neighbours are tried in random order and the first better one is moved to. Where none is better, the climb ends.
+    The next one starts from the best architecture so far with a few decisions changed (iterated local search,
+    Lourenço et al., 2003), or from a random one.
+
+    Attributes:
+        restart_probability: How likely a climb starts from a random architecture.
+        perturbation: How many decisions are changed otherwise.
+
+    Raises:
+        ValueError: If a setting is not legal.
+    """
+
+    name: ClassVar[str] = "local_search"
+    restart_probability: float = 0.1
+    perturbation: int = 4
+
+    def __post_init__(self) -> None:
+        check_between("restart_probability", self.restart_probability, 0.0, 1.0)
+        check_integer("perturbation", self.perturbation, 1)
+
+    def search(self, problem: SearchProblem) -> None:
+        """Climb until the budget is spent."""
+        rng = np.random.default_rng(problem.seed)
+        best: Encoded | None = None
+        best_reward = -np.inf
+        while problem.remaining:
+            if best is None or rng.random() < self.restart_probability:
+                start = problem.space.sample(rng, 1)
+            else:
+                start = mutate(problem.space, rng, best, self.perturbation)
+            top, reward = _climb(problem, rng, start)
+            if reward > best_reward:
+                best, best_reward = top, reward
+
+
+def _climb(problem: SearchProblem, rng: np.random.Generator, current: Encoded) -> tuple[Encoded, float]:
+    """Move to better neighbours until there is none or the budget is spent; return where that ended."""
+    reward = float(problem.evaluate(current)[0])
+    improved = True
+    while improved and problem.remaining:
+        improved = False
+        candidates = neighbours(problem.space, current)
+        for row in rng.permutation(len(candidates))[: problem.remaining]:
+            candidate = candidates[row : row + 1]
+            candidate_reward = float(problem.evaluate(candidate)[0])
+            if candidate_reward > reward:
+                current, reward, improved = candidate, candidate_reward, True
+                break
+    return current, reward

@@ -1,0 +1,226 @@
+"""Trained policies: greedy and sampled architectures, evaluation, files. This module loads torch.
+
+A policy's file is safetensors with JSON metadata: weights and what is needed to build the network again. Nothing in
+it is executed on loading.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from gymnasium import spaces
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
+
+SCHEMA: Final = "hwgpt-gym policy 1"
+
+
+class PolicyScore(NamedTuple):
+    """What a policy's episodes earn.
+
+    Attributes:
+        greedy_reward: Reward of the greedy episode.
+        greedy_regret: How far that is below the certified optimum.
+        greedy_feasible: Whether it meets every constraint.
+        sampled_reward: Mean reward of the sampled episodes.
+        sampled_regret: Mean regret of the sampled episodes.
+        sampled_feasible: Share of the sampled episodes that meet every constraint.
+    """
+
+    greedy_reward: float
+    greedy_regret: float
+    greedy_feasible: bool
+    sampled_reward: float
+    sampled_regret: float
+    sampled_feasible: float
+
+
+class Policy:
+    """A policy that builds architectures.
+
+    Args:
+        space: The search space.
+        network: The policy of Stable-Baselines3 or sb3-contrib.
+        masked: Whether it takes action masks.
+        hidden_size: Width of its hidden layers.
+        context_columns: The number of columns of the observation that describe the context.
+    """
+
+    def __init__(
+        self, space: SearchSpace, network: Any, masked: bool, hidden_size: int, context_columns: int = 0
+    ) -> None:
+        self.space = space
+        self.network = network
+        self.masked = masked
+        self.hidden_size = hidden_size
+        self.context_columns = context_columns
+
+    @classmethod
+    def untrained(cls, space: SearchSpace, masked: bool, hidden_size: int, context_columns: int = 0) -> Policy:
+        """Return a policy with random weights, drawn from torch's global generator."""
+        width = (NUM_ACTIONS + 1) * space.num_decisions + context_columns
+        network = policy_class(masked)(
+            spaces.Box(0.0, 1.0, (width,), np.float32),
+            spaces.Discrete(NUM_ACTIONS),
+            lambda _: 0.0,
+            **policy_kwargs(hidden_size),
+        )
+        return cls(space, network, masked, hidden_size, context_columns)
+
+    def greedy(self, contexts: FloatArray | None = None) -> Encoded:
+        """Build one architecture a context, taking the most probable choice at every decision.
+
+        Args:
+            contexts: The context columns, ``(n, context_columns)``; needed if the policy has any.
+
+        Returns:
+            ``int8 (n, D)``; one architecture if the policy has no context.
+        """
+        return self._build(1 if contexts is None else len(contexts), contexts, None)
+
+    def sample(self, rng: np.random.Generator, n: int, contexts: FloatArray | None = None) -> Encoded:
+        """Draw ``n`` architectures, ``int8 (n, D)``; ``contexts`` is ``(n, context_columns)``."""
+        return self._build(n, contexts, rng)
+
+    def _build(self, n: int, contexts: FloatArray | None, rng: np.random.Generator | None) -> Encoded:
+        width = 0 if contexts is None else np.shape(contexts)[1]
+        if width != self.context_columns:
+            raise ValueError(f"contexts must have {self.context_columns} columns, got {width}")
+        construction = Construction(self.space, n, width)
+        construction.begin()
+        if contexts is not None:
+            construction.observation[:, -width:] = contexts
+        lanes = np.arange(n)
+        while len(lanes):
+            probability = self._probabilities(construction, lanes)
+            if rng is None:
+                actions = probability.argmax(axis=1)
+            else:
+                actions = (probability.cumsum(axis=1)[:, :-1] < rng.random((len(lanes), 1))).sum(axis=1)
+            lanes = lanes[~construction.apply(actions, lanes)]
+        return construction.encoded
+
+    def _probabilities(self, construction: Construction, lanes: npt.NDArray[np.intp]) -> FloatArray:
+        observation = torch.as_tensor(construction.observation[lanes])
+        with torch.no_grad():
+            if self.masked:
+                masks = construction.masks(lanes).astype(np.bool_)
+                distribution = self.network.get_distribution(observation, action_masks=masks).distribution
+            else:
+                distribution = self.network.get_distribution(observation).distribution
+        probability: FloatArray = distribution.probs.numpy().astype(np.float64)
+        return probability
+
+    def evaluate(self, bench: Benchmark, objective: Objective, episodes: int = 1_000, seed: int = 0) -> PolicyScore:
+        """Score the greedy episode and sampled ones against the certified optimum.
+
+        Args:
+            bench: The benchmark, of one device.
+            objective: The objective.
+            episodes: How many episodes to sample, at least 1.
+            seed: Seeds the sampled episodes.
+
+        Raises:
+            ValueError: If the policy has a context (see :mod:`hwgpt_gym.agents.contextual`) or the scale differs.
+        """
+        from hwgpt_gym.optimum import solve
+
+        if self.context_columns:
+            raise ValueError("the policy has a context: evaluate it with hwgpt_gym.agents.contextual.evaluate")
+        if bench.scale != self.space.scale or episodes < 1:
+            raise ValueError(
+                f"bench must be of scale {self.space.scale!r} and episodes at least 1, got {bench!r}, {episodes}"
+            )
+        encoded = np.concatenate([self.greedy(), self.sample(np.random.default_rng(seed), episodes)])
+        bound = objective.bind(bench)
+        outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics))
+        optimum = solve(bench, objective).reward
+        greedy, sampled = float(outcome.reward[0]), float(outcome.reward[1:].mean())
+        return PolicyScore(
+            greedy_reward=greedy,
+            greedy_regret=optimum - greedy,
+            greedy_feasible=bool(outcome.feasible[0]),
+            sampled_reward=sampled,
+            sampled_regret=optimum - sampled,
+            sampled_feasible=float(outcome.feasible[1:].mean()),
+        )
+
+    def save(self, path: str | os.PathLike[str], **notes: Any) -> Path:
+        """Write the policy, whole or not at all.
+
+        Args:
+            path: Where to.
+            **notes: Anything JSON can hold, to be found in the file's metadata.
+        """
+        from safetensors.torch import save_file
+
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        description = {
+            "schema": SCHEMA,
+            "scale": self.space.scale,
+            "masked": self.masked,
+            "hidden_size": self.hidden_size,
+            "context_columns": self.context_columns,
+            "notes": notes,
+        }
+        weights = {name: value.contiguous() for name, value in self.network.state_dict().items()}
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        save_file(weights, temporary, metadata={"hwgpt_gym": json.dumps(description)})
+        os.replace(temporary, path)
+        return path
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """Read a policy that :meth:`save` wrote.
+
+        Raises:
+            ValueError: If the file is no policy, or its weights do not fit.
+        """
+        from safetensors import SafetensorError, safe_open
+
+        try:
+            with safe_open(path, framework="pt") as file:
+                description = json.loads((file.metadata() or {}).get("hwgpt_gym", "{}"))
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path} is no policy: {error}") from None
+        if description.get("schema") != SCHEMA:
+            raise ValueError(f"{path} has the schema {description.get('schema')!r}, this version reads {SCHEMA!r}")
+        policy = cls.untrained(
+            get_search_space(description["scale"]),
+            bool(description["masked"]),
+            int(description["hidden_size"]),
+            int(description["context_columns"]),
+        )
+        try:
+            policy.network.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{path} does not fit its description: {error}") from None
+        return policy
+
+
+def policy_class(masked: bool) -> Any:
+    """Return the class of the network."""
+    if masked:
+        from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
+
+        return MaskableActorCriticPolicy
+    from stable_baselines3.common.policies import ActorCriticPolicy
+
+    return ActorCriticPolicy
+
+
+def policy_kwargs(hidden_size: int) -> dict[str, Any]:
+    """Return the network's shape: two hidden layers for the policy, two for the value."""
+    layers = [hidden_size, hidden_size]
+    return {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}

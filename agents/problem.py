@@ -1,0 +1,278 @@
+"""The protocol: a search problem with a counted budget, the agent that searches, the callback that watches.
+
+An agent sees a problem only through :meth:`SearchProblem.evaluate` and :meth:`SearchProblem.evaluate_losses`. Both
+count every architecture, repeated ones too, and refuse to go beyond the budget. Budgets never count seconds.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from numbers import Integral
+from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.metrics import METRICS, get_metric
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace
+
+if TYPE_CHECKING:
+    from hwgpt_gym.agents.result import SearchResult
+
+DEFAULT_TRADE_OFF: Final = ("perplexity", "latency_ms")
+"""The metrics that multi-objective agents trade off where nothing else is asked for."""
+
+
+class BudgetExceededError(RuntimeError):
+    """More evaluations were asked for than the budget has left. None of them was made."""
+
+
+class SearchProblem:
+    """What to search for, and how many architectures may be evaluated on the way.
+
+    Args:
+        benchmark: The benchmark, of one device if a metric that is needed depends on the device.
+        objective: What a single-objective agent maximises; no constraints by default.
+        budget: How many architectures may be evaluated, at least 1.
+        seed: What an agent seeds its random numbers with, at least 0.
+        trade_off: The metrics that a multi-objective agent trades off, at least two.
+
+    Attributes:
+        evaluations: How many architectures were evaluated.
+        best_reward: The greatest reward so far, minus infinity before the first evaluation.
+
+    Raises:
+        ValueError: If an argument is not legal.
+
+    Example:
+        >>> import numpy as np
+        >>> from hwgpt_gym import Benchmark
+        >>> from hwgpt_gym.objective import Objective
+        >>> problem = SearchProblem(Benchmark("s", "a6000"), Objective({"latency_ms": "p50"}), budget=100)
+        >>> rewards = problem.evaluate(problem.space.sample(np.random.default_rng(0), 60))
+        >>> problem.remaining
+        40
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        objective: Objective | None = None,
+        budget: int = 1_000,
+        seed: int = 0,
+        trade_off: Sequence[str] = DEFAULT_TRADE_OFF,
+    ) -> None:
+        self.benchmark = benchmark
+        self.objective = objective or Objective()
+        self.budget = check_integer("budget", budget, 1)
+        self.seed = check_integer("seed", seed, 0)
+        self.trade_off = _check_trade_off(benchmark, trade_off)
+        if benchmark.device is None and len(benchmark.devices) > 0:
+            raise ValueError(f"a search problem needs a benchmark of one device, got {benchmark!r}")
+        self.bound: BoundObjective = self.objective.bind(benchmark)
+        self.evaluations = 0
+        self.best_reward = -np.inf
+        self.progress: Callback | None = None
+        self._metrics = tuple(dict.fromkeys((*self.bound.metrics, *self.trade_off)))
+        self._signs = np.array([1.0 if METRICS[key].lower_is_better else -1.0 for key in self.trade_off])
+        self._encoded: list[Encoded] = []
+        self._values: dict[str, list[FloatArray]] = {key: [] for key in self._metrics}
+        self._rewards: list[FloatArray] = []
+        self._greedy: list[tuple[int, Encoded, float]] = []
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.benchmark.space
+
+    @property
+    def remaining(self) -> int:
+        """How many architectures may still be evaluated."""
+        return self.budget - self.evaluations
+
+    def evaluate(self, encoded: npt.ArrayLike) -> FloatArray:
+        """Evaluate architectures and return their rewards.
+
+        Args:
+            encoded: The architectures, integers ``(n, D)``.
+
+        Returns:
+            ``float64 (n,)``.
+
+        Raises:
+            ValueError: If an architecture is not valid.
+            BudgetExceededError: If ``n`` is more than :attr:`remaining`; nothing is evaluated then.
+        """
+        return self._evaluate(encoded)[1]
+
+    def evaluate_losses(self, encoded: npt.ArrayLike) -> FloatArray:
+        """Evaluate architectures and return the metrics of :attr:`trade_off`, signed so that less is better.
+
+        Args:
+            encoded: The architectures, integers ``(n, D)``.
+
+        Returns:
+            ``float64 (n, metrics)``.
+
+        Raises:
+            ValueError: If an architecture is not valid.
+            BudgetExceededError: If ``n`` is more than :attr:`remaining`; nothing is evaluated then.
+        """
+        values = self._evaluate(encoded)[0]
+        losses: FloatArray = np.stack([values[key] for key in self.trade_off], axis=1) * self._signs
+        return losses
+
+    def record_greedy(self, encoded: npt.ArrayLike) -> None:
+        """Record the architecture that a policy builds when it acts greedily, at this point of the search.
+
+        It is for scoring: it costs no evaluation, and the agent is not told what it earns.
+
+        Args:
+            encoded: The architecture, integers ``(1, D)``.
+
+        Raises:
+            ValueError: If it is not one valid architecture.
+        """
+        row = self.space.validate(encoded)
+        if len(row) != 1:
+            raise ValueError(f"encoded must hold one architecture, got {len(row)}")
+        reward = self.bound.evaluate(self.benchmark.evaluate(row, self.bound.metrics)).reward
+        self._greedy.append((self.evaluations, row, float(reward[0])))
+
+    def result(self, agent: str, settings: dict[str, Any], wall_time: float, cpu_time: float) -> SearchResult:
+        """Return everything that was evaluated so far."""
+        from hwgpt_gym.agents.result import SearchResult
+
+        empty = np.zeros((0, self.space.num_decisions), dtype=np.int8)
+        return SearchResult(
+            agent=agent,
+            settings=settings,
+            scale=self.benchmark.scale,
+            device=self.benchmark.device.name if self.benchmark.device else None,
+            objective=self.objective,
+            budget=self.budget,
+            seed=self.seed,
+            trade_off=self.trade_off,
+            encoded=np.concatenate([empty, *self._encoded]),
+            metrics={key: np.concatenate([np.zeros(0), *parts]) for key, parts in self._values.items()},
+            reward=np.concatenate([np.zeros(0), *self._rewards]),
+            greedy_evaluations=np.array([at for at, _, _ in self._greedy], dtype=np.int64),
+            greedy_encoded=np.concatenate([empty, *(row for _, row, _ in self._greedy)]),
+            greedy_reward=np.array([reward for _, _, reward in self._greedy], dtype=np.float64),
+            wall_time=wall_time,
+            cpu_time=cpu_time,
+        )
+
+    def _evaluate(self, encoded: npt.ArrayLike) -> tuple[dict[str, FloatArray], FloatArray]:
+        rows = self.space.validate(encoded)
+        if len(rows) > self.remaining:
+            raise BudgetExceededError(
+                f"{len(rows)} evaluations were asked for, {self.remaining} of the budget of {self.budget} are left"
+            )
+        values = self.benchmark.evaluate(rows, self._metrics)
+        rewards = self.bound.evaluate(values).reward
+        if len(rows):
+            self._encoded.append(rows.copy())
+            self._rewards.append(rewards)
+            for key, parts in self._values.items():
+                parts.append(values[key])
+            self.evaluations += len(rows)
+            self.best_reward = max(self.best_reward, float(rewards.max()))
+            if self.progress is not None:
+                self.progress(self)
+        return values, rewards.copy()
+
+
+Callback: TypeAlias = Callable[[SearchProblem], None]
+"""Called with the problem after every batch of evaluations: to show progress, or to raise and thereby stop."""
+
+
+@dataclass(frozen=True)
+class Agent(ABC):
+    """A search method. Its fields are its settings; a new agent implements :meth:`search`.
+
+    Attributes:
+        name: Its name in the registry.
+        multi_objective: Whether it searches for the whole trade-off instead of the greatest reward.
+        has_policy: Whether it has a policy, whose greedy architecture it records.
+    """
+
+    name: ClassVar[str]
+    multi_objective: ClassVar[bool] = False
+    has_policy: ClassVar[bool] = False
+
+    @abstractmethod
+    def search(self, problem: SearchProblem) -> None:
+        """Evaluate architectures of the problem until its budget is spent, or there is nothing left to do."""
+
+    def run(self, problem: SearchProblem, callback: Callback | None = None) -> SearchResult:
+        """Search, and return everything that was evaluated.
+
+        Args:
+            problem: The problem; fresh, nothing of it evaluated yet.
+            callback: Called with the problem after every batch of evaluations.
+
+        Raises:
+            ValueError: If something of the problem was evaluated already, or the agent cannot handle it.
+        """
+        if problem.evaluations:
+            raise ValueError(f"problem must be fresh, {problem.evaluations} evaluations of it were made already")
+        agent = self.resolve(problem)
+        problem.progress = callback
+        wall, cpu = time.perf_counter(), time.process_time()
+        try:
+            agent.search(problem)
+        finally:
+            problem.progress = None
+        return problem.result(self.name, asdict(agent), time.perf_counter() - wall, time.process_time() - cpu)
+
+    def resolve(self, problem: SearchProblem) -> Agent:
+        """Return this agent with every setting that depends on the problem filled in; by default there is none."""
+        return self
+
+
+def check_integer(name: str, value: object, least: int) -> int:
+    """Return a setting that has to be an integer of at least some value.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
+    return int(value)
+
+
+def check_between(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> float:
+    """Return a setting that has to be a number within bounds (inclusive, unless ``open_low``).
+
+    Raises:
+        ValueError: If it is not.
+    """
+    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
+    if not number or not (low < value if open_low else low <= value) or not value <= high:  # type: ignore[operator]
+        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {value!r}")
+    return float(value)  # type: ignore[arg-type]
+
+
+def check_choice(name: str, value: object, legal: Sequence[object]) -> None:
+    """Check a setting that has to be one of a few values.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if value not in legal:
+        raise ValueError(f"{name} must be one of {list(legal)}, got {value!r}")
+
+
+def _check_trade_off(benchmark: Benchmark, trade_off: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(trade_off, str) or len(set(trade_off)) != len(tuple(trade_off)) or len(tuple(trade_off)) < 2:
+        raise ValueError(f"trade_off must list at least two different metrics, got {trade_off!r}")
+    for key in trade_off:
+        if get_metric(key).per_device and benchmark.device is None:
+            raise ValueError(f"trade_off has {key!r}, which needs a benchmark of one device, got {benchmark!r}")
+    return tuple(trade_off)

@@ -1,0 +1,239 @@
+"""What a leaderboard consists of: searches, grids of them, and the leaderboards that have a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hwgpt_gym.agents import AGENTS, Agent, make_agent
+from hwgpt_gym.agents.problem import check_integer
+from hwgpt_gym.devices import DEVICES, get_device
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.search_space import get_search_space, suggest
+
+
+@dataclass(frozen=True)
+class Entry:
+    """An agent with the number of evaluations it gets.
+
+    Attributes:
+        agent: The agent.
+        budget: Evaluations, at least 1.
+        seeds: Seeds, from 0 on.
+
+    Raises:
+        ValueError: If a number is not legal.
+    """
+
+    agent: Agent
+    budget: int
+    seeds: int = 5
+
+    def __post_init__(self) -> None:
+        check_integer("budget", self.budget, 1)
+        check_integer("seeds", self.seeds, 1)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Every entry on every device under every constraint, at one scale.
+
+    Attributes:
+        scale: The search space.
+        devices: The devices.
+        entries: Agents and their budgets.
+        constraints: The budgets of latency, each a quantile such as ``"p50"``.
+
+    Raises:
+        ValueError: If a scale, device or constraint is not legal.
+    """
+
+    scale: str
+    devices: tuple[str, ...]
+    entries: tuple[Entry, ...]
+    constraints: tuple[str, ...] = ("p50",)
+
+    def __post_init__(self) -> None:
+        get_search_space(self.scale)
+        for name in self.devices:
+            get_device(name)
+        for constraint in self.constraints:
+            Objective({"latency_ms": constraint})
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A leaderboard.
+
+    Attributes:
+        name: Its name.
+        grids: What it runs.
+        description: What it is for, in a sentence.
+    """
+
+    name: str
+    grids: tuple[Grid, ...]
+    description: str = ""
+
+    def cells(self) -> Iterator[Cell]:
+        """Yield every search."""
+        for grid in self.grids:
+            for entry in grid.entries:
+                for device in grid.devices:
+                    for constraint in grid.constraints:
+                        for seed in range(entry.seeds):
+                            yield Cell(grid.scale, device, constraint, entry.agent, entry.budget, seed)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One search.
+
+    Attributes:
+        scale: The search space.
+        device: The device.
+        constraint: The budget of latency, a quantile.
+        agent: The agent.
+        budget: Evaluations.
+        seed: The seed.
+    """
+
+    scale: str
+    device: str
+    constraint: str
+    agent: Agent
+    budget: int
+    seed: int
+
+    def path(self, folder: Path) -> Path:
+        """Return the cell's file."""
+        name = f"{self.agent.name}-{self.budget}-seed{self.seed}.parquet"
+        return folder / self.scale / self.device / self.constraint / name
+
+
+def get_profile(profile: Profile | str) -> Profile:
+    """Return a profile by name, or the one given.
+
+    Raises:
+        ValueError: If there is no such profile.
+    """
+    if isinstance(profile, Profile):
+        return profile
+    if profile not in PROFILES:
+        raise ValueError(f"unknown profile {profile!r}: {suggest(profile, list(PROFILES))}")
+    return PROFILES[profile]
+
+
+def custom_profile(
+    agents: Mapping[str, int] | Iterable[Entry],
+    *,
+    scale: str = "s",
+    devices: Sequence[str] = tuple(DEVICES),
+    constraints: Sequence[str] = ("p50",),
+    seeds: int = 5,
+    name: str = "custom",
+) -> Profile:
+    """Return a profile of one grid.
+
+    Args:
+        agents: Budgets by the agents' names, or entries.
+        scale: The search space.
+        devices: The devices.
+        constraints: The budgets of latency, as quantiles.
+        seeds: Seeds of agents that are given by name.
+        name: The profile's name.
+
+    Raises:
+        ValueError: If something is not legal.
+    """
+    if isinstance(agents, Mapping):
+        entries = tuple(Entry(make_agent(agent), budget, seeds) for agent, budget in agents.items())
+    else:
+        entries = tuple(agents)
+    return Profile(name, (Grid(scale, tuple(devices), entries, tuple(constraints)),))
+
+
+def _entries(seeds: int, budgets: Mapping[str, int]) -> tuple[Entry, ...]:
+    return tuple(Entry(AGENTS[name](), budget, seeds) for name, budget in budgets.items())
+
+
+_ALL: Final = tuple(DEVICES)
+_FEW: Final = ("a6000", "v100", "cpu_amd_7513")
+_ONE: Final = ("a6000",)
+
+PROFILES: Final[dict[str, Profile]] = {
+    profile.name: profile
+    for profile in (
+        Profile(
+            "smoke",
+            (Grid("s", _ONE, _entries(2, {"random_search": 100, "local_search": 100, "nsga2": 100, "exact": 1})),),
+            "Seconds: shows that everything works.",
+        ),
+        Profile(
+            "quick",
+            (
+                Grid(
+                    "s",
+                    _ALL,
+                    (
+                        *_entries(5, {"exact": 1, "random_search": 50_000, "params_proxy": 1_000}),
+                        *_entries(5, {"local_search": 10_000, "regularized_evolution": 10_000}),
+                        *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
+                        *_entries(1, {"tpe": 200, "reinforce": 20_000, "reinforce_lstm": 5_000}),
+                        *_entries(1, {"ppo": 20_000, "maskable_ppo": 20_000}),
+                    ),
+                ),
+                *(
+                    Grid(
+                        scale,
+                        _ONE,
+                        _entries(
+                            1,
+                            {
+                                "exact": 1,
+                                "random_search": 100_000,
+                                "local_search": 10_000,
+                                "regularized_evolution": 10_000,
+                                "nsga2": 1_000,
+                            },
+                        ),
+                    )
+                    for scale in ("m", "l")
+                ),
+            ),
+            "Minutes: every device at scale s with few seeds for what is slow, a glimpse of m and l.",
+        ),
+        Profile(
+            "policies",
+            (
+                Grid("s", _ALL, _entries(5, {"ppo": 50_000, "maskable_ppo": 50_000})),
+                *(Grid(scale, _ONE, _entries(1, {"ppo": 100_000})) for scale in ("m", "l")),
+            ),
+            "The reinforcement learners at their full budgets.",
+        ),
+        Profile(
+            "full",
+            tuple(
+                Grid(
+                    scale,
+                    _ALL,
+                    (
+                        *_entries(5, {"exact": 1, "params_proxy": 10_000, "random_search": large}),
+                        *_entries(5, {"local_search": large, "regularized_evolution": large}),
+                        *_entries(5, {"mo_regularized_evolution": 10_000, "nsga2": 10_000}),
+                        *_entries(5, {"tpe": 1_000, "mo_tpe": 1_000}),
+                        *_entries(5, {"gp": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
+                        *_entries(5, {"reinforce": large, "reinforce_lstm": large}),
+                        *_entries(5, {"ppo": large, "maskable_ppo": large}),
+                    ),
+                    ("p30", "p50", "p70"),
+                )
+                for scale, large in (("s", 50_000), ("m", 100_000), ("l", 100_000))
+            ),
+            "Days on two processors: everything.",
+        ),
+    )
+}
+"""The leaderboards that can be run by name."""
