@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.dataset import Dataset, ScaleMeasurements
+from hwgpt_gym.dataset import ScaleMeasurements
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 from hwgpt_gym.surrogates.fit_cost import CostFit, fit_cost, fit_memory
 from hwgpt_gym.surrogates.fit_noise import coverage, fit_noise
@@ -36,27 +36,27 @@ def held_out_folds(rows: int, seed: int) -> npt.NDArray[np.int64]:
 
 
 def score_costs(
-    dataset: Dataset,
+    measurements: ScaleMeasurements,
     seed: int = 0,
     folds: Sequence[int] = (0,),
     progress: Callable[[str], None] | None = None,
 ) -> pd.DataFrame:
-    """Score latency, energy and memory of every scale and device on held-out architectures.
+    """Score latency, energy and memory of every device of a scale on held-out architectures.
 
     Args:
-        dataset: The measurements.
+        measurements: The measurements of a scale.
         seed: Seeds the split.
         folds: Which of the :data:`FOLDS` parts are held out, one after the other; the scores are averages.
-        progress: Called with a line before each scale and device.
+        progress: Called with a line before each device.
 
     Returns:
-        A row per scale, device and metric, sorted in the dataset's order, with the columns ``scale``, ``device``
-        (empty for memory), ``metric``; ``kendall_tau`` and ``median_abs_error_pct`` of the predictions against
-        what was measured (the median of a row's observations), both also ``_after_drift_removal``: the measured
-        value divided by the drift at its place, which is estimated from the other architectures; ``max_error_pct``
-        (of memory only); ``coverage_50`` and ``coverage_90``, the share of single observations in the central
-        intervals of a simulated measurement, and ``median_coverage_50`` and ``_90``, that of rows' medians;
-        ``change_points`` of the drift.
+        A row per device and metric, in the dataset's order, with the columns ``scale``, ``device`` (empty for
+        memory), ``metric``; ``kendall_tau`` and ``median_abs_error_pct`` of the predictions against what was measured
+        (the median of a row's observations), both also ``_after_drift_removal``: the measured value divided by the
+        drift at its place, which is estimated from the other architectures; ``max_error_pct`` (of memory only);
+        ``coverage_50`` and ``coverage_90``, the share of single observations in the central intervals of a
+        simulated measurement, and ``median_coverage_50`` and ``_90``, that of rows' medians; ``change_points`` of
+        the drift.
 
     Raises:
         ValueError: If a fold does not exist.
@@ -65,21 +65,21 @@ def score_costs(
 
     if not folds or not all(0 <= fold < FOLDS for fold in folds):
         raise ValueError(f"folds must be some of 0 to {FOLDS - 1}, got {list(folds)}")
+    scale = measurements.space.scale
+    parts = held_out_folds(len(measurements), seed)
     rows = []
-    for scale, measurements in dataset.items():
-        parts = held_out_folds(len(measurements), seed)
-        for name in measurements.devices:
-            if progress:
-                progress(f"scoring {scale} {name}")
-            for metric in COST_METRICS:
-                observations = getattr(measurements.device(name), metric)
-                scores = [_score_cost(measurements, observations, parts == fold) for fold in folds]
-                rows.append({"scale": scale, "device": name, "metric": metric, **_mean(scores)})
-        for metric in MEMORY_METRICS:
-            values = getattr(measurements, metric)
-            if not np.isnan(values).all():
-                scores = [_score_memory(measurements, values, parts == fold) for fold in folds]
-                rows.append({"scale": scale, "device": "", "metric": metric, **_mean(scores)})
+    for name in measurements.devices:
+        if progress:
+            progress(f"scoring {scale} {name}")
+        for metric in COST_METRICS:
+            observations = getattr(measurements.device(name), metric)
+            scores = [_score_cost(measurements, observations, parts == fold) for fold in folds]
+            rows.append({"scale": scale, "device": name, "metric": metric, **_mean(scores)})
+    for metric in MEMORY_METRICS:
+        values = getattr(measurements, metric)
+        if not np.isnan(values).all():
+            scores = [_score_memory(measurements, values, parts == fold) for fold in folds]
+            rows.append({"scale": scale, "device": "", "metric": metric, **_mean(scores)})
     return pd.DataFrame(rows)
 
 

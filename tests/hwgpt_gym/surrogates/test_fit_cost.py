@@ -13,7 +13,7 @@ from hwgpt_gym.dataset import load_dataset
 from hwgpt_gym.surrogates.cost import CountModel
 from hwgpt_gym.surrogates.drift import fit_drift, grouped_median
 from hwgpt_gym.surrogates.fit_cost import fit_cost, fit_memory
-from hwgpt_gym.surrogates.score_cost import FOLDS, held_out_folds
+from hwgpt_gym.surrogates.score_cost import FOLDS, held_out_folds, score_costs
 
 SPACE = SEARCH_SPACES["s"]
 ROWS = 2000
@@ -118,6 +118,24 @@ def test_every_ninth_neighbour_is_held_out() -> None:
     blocks = np.sort(folds[: 8999 // FOLDS * FOLDS].reshape(-1, FOLDS), axis=1)
     np.testing.assert_array_equal(blocks, np.broadcast_to(np.arange(FOLDS), blocks.shape))
     assert (folds != held_out_folds(8999, seed=1)).any()
+
+
+def test_scores_of_one_device(dataset_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measurements = load_dataset(dataset_path)["l"]
+    monkeypatch.setattr(measurements, "devices", ("a6000",))
+    lines: list[str] = []
+    scores = score_costs(measurements, seed=1, progress=lines.append).set_index("metric")
+    assert lines == ["scoring l a6000"]
+    assert list(scores.index) == ["latency_ms", "energy_j", "float16_memory_mb", "bfloat16_memory_mb"]
+    latency, memory = scores.loc["latency_ms"], scores.loc["float16_memory_mb"]
+    assert latency["kendall_tau_after_drift_removal"] > latency["kendall_tau"] > 0.99
+    assert latency["median_abs_error_pct_after_drift_removal"] < latency["median_abs_error_pct"] < 0.1
+    assert 0.47 < latency["coverage_50"] < 0.53
+    assert 0.88 < latency["coverage_90"] < 0.92
+    assert memory["device"] == ""
+    assert 0 < memory["median_abs_error_pct"] < memory["max_error_pct"] < 1.9
+    with pytest.raises(ValueError, match="folds must be some of 0 to 8"):
+        score_costs(measurements, folds=[9])
 
 
 @pytest.mark.parametrize(
