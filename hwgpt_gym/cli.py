@@ -7,20 +7,21 @@ needs is imported in its function, so that help and completion stay quick.
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym import cli_build, cli_data, cli_train
-from hwgpt_gym.cli_options import messages
+from hwgpt_gym import cli_build, cli_data, cli_policies, cli_search
+from hwgpt_gym.cli_options import INTERRUPTED, messages
 from hwgpt_gym.version import __version__
 
 WRONG_INPUT: Final = 2
 """The exit code for wrong input."""
 
-INTERRUPTED: Final = 130
-"""The exit code after Ctrl-C, which is the shells' own."""
+LONGEST_MESSAGE: Final = 600
+"""Characters of a message about wrong input; some list everything that is missing."""
 
 app = typer.Typer(
     help="Search GPT-2 architectures for real hardware, and see how far from the certified optimum you are.",
@@ -49,7 +50,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (cli_data, cli_train, cli_build):
+for module in (cli_data, cli_search, cli_policies, cli_build):
     module.register(app)
 
 
@@ -90,8 +91,10 @@ def _report(error: Exception) -> int:
     # Typer has a click of its own from 0.26 on and uses the installed one before: its errors have no fixed class.
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
-        context = getattr(error, "ctx", None)
-        _complain(f"{format_message()} (see {context.command_path if context else 'hwgpt-gym'} --help)")
+        message, context = format_message(), getattr(error, "ctx", None)
+        # Without a message it is a group without a command, whose help is on show already.
+        if message:
+            _complain(f"{message} (see {context.command_path if context else 'hwgpt-gym'} --help)")
         return WRONG_INPUT
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe has seen enough. Python would complain once more when it closes standard output.
@@ -103,11 +106,12 @@ def _report(error: Exception) -> int:
     if isinstance(error, ValueError | FileNotFoundError):
         _complain(str(error))
         return WRONG_INPUT
-    if isinstance(error, ModuleNotFoundError):
-        _complain(f"{error}: it belongs to an optional part, see the installation section of the README")
+    if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("hwgpt_gym"):
+        _complain(f"{error}: it belongs to an optional part of hwgpt-gym and has to be installed")
         return 1
     raise error
 
 
 def _complain(message: str) -> None:
-    messages.print("error: " + " ".join(message.split()), style="red", markup=False, soft_wrap=True)
+    line = textwrap.shorten(message, LONGEST_MESSAGE, placeholder=" … (--debug shows all)")
+    messages.print(f"error: {line}", style="red", markup=False, soft_wrap=True)

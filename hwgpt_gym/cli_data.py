@@ -12,6 +12,7 @@ from hwgpt_gym.cli_options import (
     Constraint,
     Device,
     Json,
+    Name,
     PenaltyForm,
     Scale,
     Seed,
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.exact_front import ParetoFront
 
-Name = Annotated[str, typer.Argument(help="An architecture's name, as HW-GPT-Bench writes it.", metavar="NAME")]
 SeveralDevices = Annotated[
     str,
     typer.Option("--device", "-d", help="A device, or all.", autocompletion=complete_devices, metavar="NAME"),
@@ -294,7 +294,7 @@ def pareto(
     if csv:
         _write_front(front, csv)
     if plot:
-        from hwgpt_gym.demo_plots import save_pareto_picture
+        from hwgpt_gym.run_pictures import save_pareto_picture
 
         save_pareto_picture(bench, front, plot)
     if as_json:
@@ -320,7 +320,7 @@ def _front_row(front: ParetoFront, i: int) -> dict[str, Any]:
 
 
 def _write_front(front: ParetoFront, path: Path) -> None:
-    from hwgpt_gym.cli_options import write_text
+    from hwgpt_gym.files import write_text
 
     lines = [",".join(("architecture", *front.metrics))]
     lines += [",".join(map(str, _front_row(front, i).values())) for i in range(len(front))]

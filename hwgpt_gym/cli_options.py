@@ -66,11 +66,37 @@ def complete_constraint(incomplete: str) -> list[str]:
     return [f"{key}=" for key in COST_METRICS if key.startswith(metric)]
 
 
+def complete_agent(incomplete: str) -> list[str]:
+    """Complete the name of an agent."""
+    from hwgpt_gym.agents import AGENTS
+
+    return [name for name in AGENTS if name.startswith(incomplete)]
+
+
+def complete_trainable(incomplete: str) -> list[str]:
+    """Complete the name of an agent that trains a policy which can be saved."""
+    from hwgpt_gym.agents import AGENTS
+
+    names = [*(name for name, kind in AGENTS.items() if hasattr(kind, "train")), "contextual_ppo"]
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_profile(incomplete: str) -> list[tuple[str, str]]:
+    """Complete the name of a leaderboard."""
+    from hwgpt_gym.agents.profiles import PROFILES
+
+    return [(name, profile.description) for name, profile in PROFILES.items() if name.startswith(incomplete)]
+
+
 def complete_penalty(incomplete: str) -> list[str]:
     """Complete the form of a penalty."""
     return [penalty for penalty in PENALTIES if penalty.startswith(incomplete)]
 
 
+INTERRUPTED: Final = 130
+"""The exit code after Ctrl-C, which is the shells' own."""
+
+Name = Annotated[str, typer.Argument(help="An architecture's name, as HW-GPT-Bench writes it.", metavar="NAME")]
 Scale = Annotated[
     str,
     typer.Option("--scale", "-s", help="The search space: s, m or l.", autocompletion=complete_scale, metavar="s|m|l"),
@@ -100,6 +126,11 @@ PenaltyForm = Annotated[
 ]
 Weight = Annotated[float | None, typer.Option("--weight", help="The weight of the penalty; by default the form's own.")]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of every random number; the same seed, the same result.")]
+Budget = Annotated[int, typer.Option("--budget", help="How many architectures may be evaluated.")]
+Target = Annotated[float, typer.Option("--target", help="The regret to reach, in reward.")]
+Folder = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The run folder; by default a new one in runs/.", metavar="FOLDER")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -203,17 +234,6 @@ def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tup
             (METRICS[key].label, format_metric(key, value), "" if budget is None else format_metric(key, budget), share)
         )
     return rows
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file whole: under a temporary name first, then renamed.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)
 
 
 def floats(metrics: Mapping[str, Any]) -> dict[str, float]:

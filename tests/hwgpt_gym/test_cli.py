@@ -136,7 +136,6 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
         (["sample", "--number", "x"], "--number"),
         (["sample", "--seeed", "1"], "--seeed"),
         (["pareto", "--metric", "params"], "perplexity"),
-        (["pareto", "--csv", "no/such/folder/front.csv"], "No such file"),
         (["nope"], "nope"),
     ],
 )

@@ -1,0 +1,230 @@
+"""The commands about policies: training them, and scoring trained ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hwgpt_gym.cli_options import (
+    DEFAULT_CONSTRAINT,
+    INTERRUPTED,
+    Constraint,
+    Device,
+    Folder,
+    Json,
+    PenaltyForm,
+    Scale,
+    Seed,
+    Target,
+    Weight,
+    check_at_least,
+    check_known,
+    complete_devices,
+    complete_trainable,
+    make_objective,
+    make_table,
+    messages,
+    output,
+    parse_constraints,
+    print_json,
+)
+
+if TYPE_CHECKING:
+    from hwgpt_gym.agents.contextual import ContextualScore
+    from hwgpt_gym.agents.policies import Policy
+
+CONTEXTUAL: Final = "contextual_ppo"
+"""PPO on all devices and budgets at once; the other trainable agents are those of the registry."""
+
+
+def train(
+    agent: Annotated[
+        str,
+        typer.Option("--agent", "-a", help=f"ppo, maskable_ppo or {CONTEXTUAL}.", autocompletion=complete_trainable),
+    ] = "ppo",
+    budget: Annotated[
+        int | None,
+        typer.Option("--budget", help=f"How many architectures may be evaluated; 50,000, or 170,000 of {CONTEXTUAL}."),
+    ] = None,
+    device: Device = "a6000",
+    scale: Scale = "s",
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006
+    penalty: PenaltyForm = "hinge",
+    weight: Weight = None,
+    seed: Seed = 0,
+    target: Target = 0.001,
+    folder: Folder = None,
+    tensorboard: Annotated[
+        Path | None, typer.Option("--tensorboard", help="Write TensorBoard's events to this folder.")
+    ] = None,
+) -> None:
+    """Train a policy and write a run folder: policy, every evaluation, pictures, report.
+
+    Ctrl-C ends the training and writes what there is; a second one ends at once. The agent contextual_ppo trains one
+    policy on ten devices and all latency budgets (it takes neither --device nor --constraint) and writes the policy.
+
+    Example: hwgpt-gym train --agent maskable_ppo --device v100 --constraint energy_j=p30 --budget 20000
+    """
+    from hwgpt_gym.agents import AGENTS
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.demo import command_line, run_to_target, verdict
+    from hwgpt_gym.runs import new_folder
+
+    trainable = [name for name, kind in AGENTS.items() if hasattr(kind, "train")]
+    check_known("agent with a policy to train", agent, [*trainable, CONTEXTUAL])
+    if agent == CONTEXTUAL:
+        _train_contextual(scale, budget or 170_000, seed, folder or new_folder(agent))
+        return
+    budget = budget or 50_000
+    benchmark, objective = Benchmark(scale, device), make_objective(constraint, penalty, weight)
+    options = {"agent": agent, "device": device, "scale": scale, "budget": budget, "seed": seed, "target": target}
+    run, summary = run_to_target(
+        agent,
+        benchmark,
+        objective,
+        budget=budget,
+        seed=seed,
+        target=target,
+        command=command_line("train", objective, **options),
+        stop_at_target=False,
+        folder=folder or new_folder(agent),
+        console=output,
+        tensorboard=tensorboard,
+    )
+    output.print(f"\n{verdict(summary)}")
+    if run.interrupted:
+        raise typer.Exit(INTERRUPTED)
+
+
+def _train_contextual(scale: str, budget: int, seed: int, folder: Path) -> None:
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from hwgpt_gym.agents.contextual import ContextualPPO, evaluate
+    from hwgpt_gym.runs import POLICY
+
+    settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
+    with Progress(console=messages) as progress:
+        bar = progress.add_task("architectures built", total=budget)
+        policy = settings.train(lambda built: progress.update(bar, completed=built))
+    path = policy.save(folder / POLICY, settings=asdict(settings))
+    _print_contextual(evaluate(policy), settings.devices)
+    output.print(f"\nPolicy: {path}", soft_wrap=True)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="A policy that train wrote, or its run folder.", metavar="MODEL")],
+    device: Annotated[
+        str | None,
+        typer.Option("--device", "-d", help="By default that of the training.", autocompletion=complete_devices),
+    ] = None,
+    constraint: Annotated[
+        list[str] | None, typer.Option("--constraint", "-c", help="By default those of the training.")
+    ] = None,
+    episodes: Annotated[int, typer.Option("--episodes", help="How many episodes to sample.")] = 1_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Score a trained policy: reward, regret and feasibility of its greedy and of sampled episodes.
+
+    A contextual policy is scored by its greedy episodes on every device and nine budgets.
+
+    Example: hwgpt-gym evaluate runs/ppo-20260101-120000
+    """
+    from hwgpt_gym.agents import contextual
+    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.runs import POLICY
+
+    check_at_least("--episodes", episodes)
+    path = model / POLICY if model.is_dir() else model
+    if not path.is_file():
+        raise ValueError(f"{str(path)!r} is no file: MODEL must be a policy that train wrote, or its run folder")
+    policy, notes = Policy.load(path), _notes_of(path)
+    if not policy.context_columns:
+        _score(policy, notes, path, device, constraint, episodes, seed, as_json)
+        return
+    if device or constraint:
+        raise ValueError("a contextual policy is scored on all devices and budgets, without --device and --constraint")
+    score = contextual.evaluate(policy)
+    if as_json:
+        regret = dict(zip(score.devices, score.regret.tolist(), strict=True))
+        print_json({"model": str(path), "levels": list(score.levels), "regret": regret})
+        return
+    _print_contextual(score, notes.get("settings", {}).get("devices", ()))
+
+
+def _score(
+    policy: Policy,
+    notes: dict[str, Any],
+    path: Path,
+    device: str | None,
+    constraint: list[str] | None,
+    episodes: int,
+    seed: int,
+    as_json: bool,
+) -> None:
+    """Score a policy of one device, by default under what it was trained for."""
+    from dataclasses import replace
+
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.objective import Objective
+
+    objective = (
+        Objective.from_dict(notes["objective"])
+        if "objective" in notes
+        else make_objective(DEFAULT_CONSTRAINT, "hinge", None)
+    )
+    if constraint:
+        objective = replace(objective, constraints=parse_constraints(constraint))
+    name = device or notes.get("device") or "a6000"
+    score = policy.evaluate(Benchmark(policy.space.scale, name), objective, episodes, seed)._asdict()
+    greedy = policy.space.decode(policy.greedy())[0]
+    if as_json:
+        described = {"model": str(path), "device": name, "objective": objective.to_dict()}
+        print_json({**described, "greedy": str(greedy), **score})
+        return
+    output.print(str(greedy), style="bold", soft_wrap=True)
+    rows = [
+        (label, *(f"{score[f'{kind}_{key}']:.6f}" for key in ("reward", "regret")), f"{score[f'{kind}_feasible']:.1%}")
+        for label, kind in (("greedy", "greedy"), (f"{episodes:,} sampled", "sampled"))
+    ]
+    output.print(make_table(f"{path} on {name}", ("episode", "reward", "regret", "feasible"), rows, right=(1, 2, 3)))
+
+
+def _print_contextual(score: ContextualScore, seen: Sequence[str]) -> None:
+    rows = [
+        (
+            device,
+            "seen" if device in seen else "never seen",
+            *(f"{value:.4f}" for value in (score.regret[i].min(), score.regret[i].mean(), score.regret[i].max())),
+            f"{score.feasible[i].mean():.0%}",
+        )
+        for i, device in enumerate(score.devices)
+    ]
+    columns = ("device", "in training", "least regret", "mean regret", "greatest regret", "feasible")
+    output.print(make_table("Greedy episodes on every device under nine budgets", columns, rows, right=(2, 3, 4, 5)))
+    for label, chosen in (("seen", True), ("never seen", False)):
+        devices = [device for device in score.devices if (device in seen) is chosen]
+        if devices:
+            output.print(f"mean regret on devices {label} in training: {score.mean_regret(devices):.4f}")
+
+
+def _notes_of(path: Path) -> dict[str, Any]:
+    """Return what training noted in the file of a policy."""
+    import json
+
+    from safetensors import safe_open
+
+    with safe_open(path, framework="np") as file:
+        notes: dict[str, Any] = json.loads((file.metadata() or {}).get("hwgpt_gym", "{}")).get("notes", {})
+    return notes
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    for command in (train, evaluate):
+        app.command(rich_help_panel="Search and train")(command)

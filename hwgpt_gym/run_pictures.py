@@ -1,0 +1,213 @@
+"""The pictures of a run: how it learned, what it visited, what it built.
+
+Like the commands, this stands above the agents and the environments. Matplotlib is loaded by the first picture.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.exact_front import ParetoFront
+from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.search_space import Architecture
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from hwgpt_gym.agents.result import SearchResult
+    from hwgpt_gym.envs.hwgpt import HWGPTEnv
+    from hwgpt_gym.optimum import Optimum
+
+INK: Final = "#1f2933"
+FAINT: Final = "#7b8794"
+BLUE: Final = "#3f83b7"
+AMBER: Final = "#e8a33d"
+RED: Final = "#d64545"
+GREEN: Final = "#2f9e6e"
+
+
+_SIZE: Final = (5.8, 4.4)
+"""Inches; the report shows the charts side by side, where smaller ones have larger letters."""
+
+
+def save_learning_curve(
+    result: SearchResult, optimum: Optimum, path: Path, *, target: float, random: SearchResult | None = None
+) -> None:
+    """Draw regret over evaluations: of the best so far, of what is being built, of the greedy episode.
+
+    Args:
+        result: The run.
+        optimum: The certified optimum.
+        path: Where to, in the format of its suffix.
+        target: The regret to reach.
+        random: Random search at the same number of evaluations.
+    """
+    from hwgpt_gym.plotting import new_figure, save_figure
+
+    figure = new_figure()
+    figure.set_size_inches(*_SIZE)
+    axes = figure.add_subplot()
+    evaluations = np.arange(1, len(result) + 1)
+    window = max(1, min(512, len(result) // 20))
+    means = np.convolve(result.reward, np.full(window, 1.0 / window), mode="valid")
+    axes.plot(evaluations[window - 1 :], optimum.reward - means, color=BLUE, alpha=0.45, linewidth=1.0,
+              label=f"mean of the last {window}")  # fmt: skip
+    if len(result.greedy_reward):
+        axes.plot(result.greedy_evaluations, result.greedy_regret(optimum), "o-", color=AMBER, markersize=3.5,
+                  linewidth=1.0, label="greedy episode")  # fmt: skip
+    if random is not None:
+        axes.step(np.arange(1, len(random) + 1), random.regret(optimum), where="post", color=FAINT, linewidth=1.4,
+                  label="random search, best so far")  # fmt: skip
+    axes.step(evaluations, result.regret(optimum), where="post", color=INK, linewidth=2.0,
+              label=f"{result.agent}, best so far")  # fmt: skip
+    axes.axhline(target, color=GREEN, linewidth=1.0, linestyle=(0, (4, 3)), label=f"target {target:g}")
+    # Regret can be exactly zero, which a logarithmic axis has no place for.
+    axes.set_yscale("symlog", linthresh=min(1e-4, target))
+    axes.set_ylim(bottom=0.0)
+    axes.set(xlabel="architectures evaluated", ylabel="regret to the certified optimum")
+    axes.xaxis.set_major_formatter("{x:,.0f}")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
+    axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def save_pareto_picture(
+    bench: Benchmark,
+    front: ParetoFront,
+    path: Path,
+    *,
+    result: SearchResult | None = None,
+    optimum: Optimum | None = None,
+) -> None:
+    """Draw the exact front of two metrics, and what a run visited.
+
+    Args:
+        bench: The benchmark of the front.
+        front: The front, of two metrics.
+        path: Where to, in the format of its suffix.
+        result: The run: everything it evaluated, its best and its budgets.
+        optimum: The certified optimum of the run's objective.
+
+    Raises:
+        ValueError: If the front is not of two metrics.
+    """
+    from hwgpt_gym.plotting import new_figure, plot_front, save_figure
+
+    figure = new_figure()
+    figure.set_size_inches(*_SIZE)
+    axes = figure.add_subplot()
+    if result is not None:
+        _draw_visited(axes, figure, bench, front, result)
+    plot_front(bench, front, axes=axes)
+    quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
+    if optimum is not None:
+        point = bench.evaluate(optimum.encoded, (cost, quality))
+        axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=17, markeredgecolor=INK,
+                  markeredgewidth=0.8, zorder=4, label="certified optimum")  # fmt: skip
+        if cost in optimum.objective.thresholds:
+            axes.axvline(optimum.objective.thresholds[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
+                         label="budget")  # fmt: skip
+    if result is not None:
+        point = bench.evaluate(result.encoded[result.best_index][None], (cost, quality))
+        axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=7, markeredgecolor="white", zorder=5,
+                  label="best found")  # fmt: skip
+    axes.legend(frameon=False, fontsize=9)
+    save_figure(figure, path)
+
+
+def _draw_visited(axes: Axes, figure: Any, bench: Benchmark, front: ParetoFront, result: SearchResult) -> None:
+    """Draw every architecture of a run, the later the darker."""
+    quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
+    values = bench.evaluate(result.encoded, (cost, quality))
+    from matplotlib.colors import LinearSegmentedColormap
+
+    colours = LinearSegmentedColormap.from_list("visited", ["#d6e6f2", BLUE, "#14406b"])
+    drawn = axes.scatter(values[cost], values[quality], c=np.arange(1, len(result) + 1), cmap=colours, s=4, alpha=0.6,
+                         linewidths=0, rasterized=True)  # fmt: skip
+    bar = figure.colorbar(drawn, ax=axes, pad=0.01, aspect=35, format="{x:,.0f}")
+    bar.set_label("visited at evaluation", color=FAINT, fontsize=9)
+    bar.outline.set_visible(False)
+    bar.solids.set_alpha(1.0)
+
+
+def picture_frames(
+    architecture: Architecture, device: str, objective: Objective, *, last_only: bool = True
+) -> list[npt.NDArray[np.uint8]]:
+    """Return pictures of an architecture as the environment draws it.
+
+    Args:
+        architecture: The architecture.
+        device: The device.
+        objective: Whose budgets the picture shows.
+        last_only: Only the complete architecture, not every decision on the way.
+
+    Returns:
+        Frames, each ``uint8 (540, 960, 3)``.
+    """
+    env = _make_env(architecture, device, objective, "rgb_array")
+    env.reset()
+    frames = [] if last_only else [env.render()]
+    actions = _actions(architecture)
+    for i, action in enumerate(actions):
+        env.step(action)
+        if not last_only or i == len(actions) - 1:
+            frames.append(env.render())
+    return frames
+
+
+def text_of(architecture: Architecture, device: str, objective: Objective) -> str:
+    """Return the text that the environment renders of an architecture."""
+    env = _make_env(architecture, device, objective, "ansi")
+    env.reset()
+    for action in _actions(architecture):
+        env.step(action)
+    text: str = env.render()
+    return text
+
+
+def save_architecture(architecture: Architecture, device: str, objective: Objective, path: Path) -> None:
+    """Draw an architecture: a picture, or with the suffix ``.gif`` a film of its construction.
+
+    Raises:
+        ValueError: If the suffix is no format of pictures.
+    """
+    from PIL import Image
+
+    from hwgpt_gym.files import replacing
+
+    if path.suffix.lower() not in Image.registered_extensions():
+        raise ValueError(f"a picture needs a suffix such as .png, .jpg or .gif, got {str(path)!r}")
+    film = path.suffix.lower() == ".gif"
+    frames = [Image.fromarray(frame) for frame in picture_frames(architecture, device, objective, last_only=not film)]
+    with replacing(path) as temporary:
+        if film:
+            durations = [200] * (len(frames) - 1) + [3000]
+            frames[0].save(temporary, save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        else:
+            frames[0].save(temporary)
+
+
+def _make_env(architecture: Architecture, device: str, objective: Objective, render_mode: str) -> HWGPTEnv:
+    from hwgpt_gym.envs.hwgpt import HWGPTEnv
+
+    return HWGPTEnv(
+        device,
+        architecture.scale,
+        dict(objective.constraints),
+        objective.penalty,
+        objective.weight,
+        render_mode=render_mode,
+    )
+
+
+def _actions(architecture: Architecture) -> list[int]:
+    """Return the decisions that build an architecture."""
+    row = architecture.encode()[0]
+    return [int(choice) for choice in row if choice >= 0]
