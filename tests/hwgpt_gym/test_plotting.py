@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,8 @@ import pytest
 from hwgpt_gym import Benchmark
 from hwgpt_gym.optimum import pareto_front
 from hwgpt_gym.plotting import new_figure, plot_front, save_figure
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("metrics", [("perplexity", "latency_ms"), ("energy_j", "accuracy")])
@@ -26,6 +30,12 @@ def test_front_is_drawn_with_the_cost_along_x(metrics: tuple[str, str], tmp_path
     np.testing.assert_allclose(np.sort(points[:, 0]), np.sort(bench.evaluate(sampled)[cost]))
     save_figure(figure, tmp_path / "new" / "front.png")
     assert [file.name for file in (tmp_path / "new").iterdir()] == ["front.png"]
+
+
+def test_page_shows_what_its_command_prints(dataset_path: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "hwgpt_gym.plotting", str(tmp_path / "front.png"), "--dataset", str(dataset_path)]
+    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert printed.strip() in (REPOSITORY / "docs" / "optimum.md").read_text(encoding="utf-8")
 
 
 def test_illegal_arguments(tmp_path: Path) -> None:
