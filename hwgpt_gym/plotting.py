@@ -11,6 +11,7 @@ import typer
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.dataset import DATASET_VARIABLE, load_dataset
+from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum import ParetoFront, pareto_front
 from hwgpt_gym.pareto import box, hypervolume_ratio, losses_sign, non_dominated
@@ -75,14 +76,8 @@ def plot_front(
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
     """Write a figure in the format of the path's suffix, under a temporary name that is then renamed."""
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = target.with_name(f".{os.getpid()}-{target.name}")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, dpi=150)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _draw_front(
