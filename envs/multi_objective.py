@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, SupportsIndex
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, SupportsIndex
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,9 @@ from hwgpt_gym.envs.interface import Observation, check_render_mode
 from hwgpt_gym.envs.settings import DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.metrics import COST_METRICS, get_metric
+
+if TYPE_CHECKING:
+    from hwgpt_gym.envs.view import View
 
 _SCALAR_ONLY: Final = ("penalty", "feasible", "constraint")
 
@@ -84,7 +88,8 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         low = np.array([0.0, *(-np.inf if noise else -ratio for ratio in dearest)], dtype=np.float32)
         high = np.array([1.0, *np.zeros(len(self.costs))], dtype=np.float32)
         # Rounding to single precision must not put the dearest architecture outside.
-        self.reward_space = spaces.Box(np.nextafter(low, np.float32(-np.inf)), high, dtype=np.float32)
+        low[1:] = np.nextafter(low[1:], np.float32(-np.inf))
+        self.reward_space = spaces.Box(low, high, dtype=np.float32)
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -134,6 +139,13 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         quality = task.objective.quality(front.values[:, 0])
         vectors = np.column_stack([quality, -front.values[:, 1:] / medians])
         return list(vectors.astype(np.float32))
+
+    def _view(self) -> View:
+        from hwgpt_gym.envs.view import Result
+
+        view = super()._view()
+        result = Result(view.result.quality, view.result.quality)
+        return replace(view, result=result, optimum=None, reference="median", result_name="quality")
 
     def _reward(self, step: Step) -> RewardVector:
         medians = self._episodes.task.medians[self._episodes.contexts.device[0]]

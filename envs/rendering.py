@@ -47,13 +47,14 @@ def draw_text(view: View) -> str:
         f"embed_dim {view.embed_dim}  n_layer {view.n_layer}  bias {view.bias}",
         *(f"{name:<10}" + "".join(f"{value!s:>3}" for value in values) for name, values in rows.items()),
         f"perplexity {view.perplexity:.2f} ({kind})",
-        f"quality {view.result.quality:.3f}, reward {view.result.reward:.3f}",
+        f"quality {view.result.quality:.3f}",
     ]
+    if view.result_name != "quality":
+        lines[-1] += f", {view.result_name} {view.result.reward:.3f}"
     for gauge in view.gauges:
         verdict = "within" if gauge.ratio <= 1.0 else "over"
-        lines.append(
-            f"{gauge.label} {_short(gauge.value)} of {_short(gauge.budget)}: {verdict} budget ({gauge.ratio:.0%})"
-        )
+        amounts = f"{_short(gauge.value)} of {_short(gauge.budget)}"
+        lines.append(f"{gauge.label} {amounts}: {verdict} {view.reference} ({gauge.ratio:.0%})")
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
         lines.append(f"exact optimum {view.optimum.reward:.3f}, regret {regret:.3f}")
@@ -128,15 +129,16 @@ def _draw_layers(axes: Any, view: View) -> None:
         block_width = 0.84 * slot * (mlp or widest) / widest
         block_height = (height - 30) * (heads or highest) / highest
         block = Rectangle((middle - block_width / 2, bottom), block_width, block_height)
+        size = (mlp or 0) / widest * 0.8 + (heads or 0) / highest * 0.6 - 0.5
         if heads is None:
             ghosts.append(block)
         else:
             blocks.append(block)
-            colors.append(_BLUES((mlp or 0) / widest * 0.8 + heads / highest * 0.6 - 0.5))
+            colors.append(_BLUES(size))
             if slot > 30:
                 axes.text(middle, bottom + block_height + 5, str(heads), size=8.5, color=_FAINT, ha="center")
         if mlp is not None and slot > 30:
-            color = _INK if heads is None else _PAPER
+            color = _PAPER if size > 0.35 else _INK
             axes.text(middle, bottom + 8, f"×{mlp}", size=8.5, color=color, ha="center")
         if slot > 30 or i % 4 == 0:
             axes.text(middle, bottom - 18, str(i + 1), size=8.5, color=_FAINT, ha="center")
@@ -161,19 +163,20 @@ def _draw_panel(axes: Any, view: View) -> None:
     axes.text(left, y - 18, f"quality {view.result.quality:.3f}", size=9, color=_FAINT)
     y -= 86
     for gauge in view.gauges[:3]:
-        _draw_gauge(axes, gauge, y)
+        _draw_gauge(axes, gauge, view.reference, y)
         y -= 78
     _draw_result(axes, view)
 
 
-def _draw_gauge(axes: Any, gauge: Gauge, y: float) -> None:
+def _draw_gauge(axes: Any, gauge: Gauge, reference: str, y: float) -> None:
     left, width = _PANEL
-    over = gauge.ratio > 1.0
+    color = _BAD if gauge.ratio > 1.0 else _GOOD
+    amount = f"{reference} {_short(gauge.budget)}"
     axes.text(left, y + 24, gauge.label, size=10.5, weight="bold", color=_INK)
-    axes.text(left + width, y + 24, f"{gauge.ratio:.0%} of budget", size=9, color=_BAD if over else _GOOD, ha="right")
-    _draw_bar(axes, y, gauge.ratio / _FULL_SCALE, _BAD if over else _GOOD, mark=1.0 / _FULL_SCALE)
+    axes.text(left + width, y + 24, f"{gauge.ratio:.0%} of {reference}", size=9, color=color, ha="right")
+    _draw_bar(axes, y, gauge.ratio / _FULL_SCALE, color, mark=1.0 / _FULL_SCALE)
     axes.text(left, y - 18, _short(gauge.value), size=9, color=_FAINT)
-    axes.text(left + width / _FULL_SCALE, y - 18, f"budget {_short(gauge.budget)}", size=9, color=_FAINT, ha="center")
+    axes.text(left + width / _FULL_SCALE, y - 18, amount, size=9, color=_FAINT, ha="center")
 
 
 def _draw_bar(axes: Any, y: float, share: float, color: str, mark: float | None = None) -> None:
@@ -190,7 +193,7 @@ def _draw_result(axes: Any, view: View) -> None:
     left, width = _PANEL
     color = _INK if view.complete else _FAINT
     axes.text(left, 92, f"{view.result.reward:.3f}", size=22, weight="bold", color=color)
-    axes.text(left, 70, "reward" if view.complete else "predicted reward", size=9, color=_FAINT)
+    axes.text(left, 70, view.result_name if view.complete else f"predicted {view.result_name}", size=9, color=_FAINT)
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
         axes.text(left + width, 92, f"{view.optimum.reward:.3f}", size=22, weight="bold", color=_ACCENT, ha="right")

@@ -60,6 +60,8 @@ class View:
         result: What it earns, predicted while the architecture is incomplete.
         gauges: Every constrained cost.
         optimum: What the best architecture earns, once this one is complete and if it is known.
+        reference: What the gauges' budgets are called.
+        result_name: What the result's reward is called.
     """
 
     space: SearchSpace
@@ -71,6 +73,8 @@ class View:
     result: Result
     gauges: tuple[Gauge, ...]
     optimum: Result | None
+    reference: str = "budget"
+    result_name: str = "reward"
 
     @property
     def complete(self) -> bool:

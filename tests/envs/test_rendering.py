@@ -88,6 +88,17 @@ def test_view_shows_what_a_noisy_episode_measured() -> None:
     assert view_of(env._episodes, 0).gauges[0].value != info["latency_ms"]
 
 
+def test_several_objectives_have_medians_and_no_optimum() -> None:
+    env = gym.make("HWGPT-MO-v0", costs=["params"], render_mode="ansi")
+    env.reset()
+    info = finish(env)
+    text = env.render()
+    verdict = "within" if info["params"] <= Benchmark().quantile("params", 0.5) else "over"
+    assert f": {verdict} median (" in text
+    assert "optimum" not in text
+    assert "reward" not in text
+
+
 def test_no_optimum_where_nothing_is_feasible() -> None:
     env = gym.make("HWGPT-v0", constraint={"latency_ms": 0.001}, penalty="hard", render_mode="ansi")
     env.reset()
