@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def new_figure() -> Figure:
-    """Return an empty figure that belongs to no window."""
+def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
+    """Return an empty figure that belongs to no window; sizes in inches."""
     from matplotlib.figure import Figure
 
-    return Figure(figsize=(7.0, 4.5), layout="constrained")
+    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_front(

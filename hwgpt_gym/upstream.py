@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hwgpt_gym.devices import DEVICES, Device
+from hwgpt_gym.files import replacing
 from hwgpt_gym.raw_files import RawEntry, find_blocks, read_blocks
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
 
@@ -269,13 +270,8 @@ class _ScaleBuilder:
     def _write(self, table: pa.Table, file: Path) -> None:
         import pyarrow.parquet as pq
 
-        file.parent.mkdir(parents=True, exist_ok=True)
-        temporary = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-        try:
+        with replacing(file) as temporary:
             pq.write_table(table, temporary, compression="zstd")
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
         self.report.written.append(file)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import lru_cache
@@ -12,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import SearchSpace, get_search_space
 from hwgpt_gym.surrogates.cost import CountModel
 from hwgpt_gym.surrogates.noise import NoiseModel
@@ -68,10 +68,8 @@ def save_surrogates(surrogates: Surrogates, path: Path) -> None:
     }
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def read_surrogates(path: Path) -> Surrogates:
