@@ -70,9 +70,9 @@ class ContextualPPO:
     num_envs: int = 512
     n_steps: int = 27
     batch_size: int = 3_456
-    n_epochs: int = 4
+    n_epochs: int = 3
     learning_rate: float = 0.002
-    entropy_start: float = 0.1
+    entropy_start: float = 0.3
     entropy_end: float = 0.0
     clip_range: float = 0.2
     gae_lambda: float = 1.0

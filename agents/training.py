@@ -121,6 +121,7 @@ def make_model(
     remaining: Any,
     masked: bool,
     tensorboard: Path | str | None = None,
+    context_columns: int = 0,
 ) -> Any:
     """Return an untrained model of Stable-Baselines3, or of sb3-contrib if masked.
 
@@ -131,6 +132,7 @@ def make_model(
         remaining: Returns the share of the budget that is left, which the learning rate is proportional to.
         masked: Whether to mask actions that are not distinct.
         tensorboard: A folder to write TensorBoard's events to.
+        context_columns: The number of columns of the observation that describe the context.
     """
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
@@ -147,7 +149,7 @@ def make_model(
         clip_range=settings["clip_range"],
         gamma=1.0,
         gae_lambda=settings["gae_lambda"],
-        policy_kwargs=policy_kwargs(settings["hidden_size"]),
+        policy_kwargs=policy_kwargs(settings["hidden_size"], context_columns),
         tensorboard_log=None if tensorboard is None else str(tensorboard),
         seed=seed % 2**31,
         device="cpu",

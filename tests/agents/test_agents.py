@@ -1,0 +1,149 @@
+"""What holds for every agent: the budget is spent exactly, a seed repeats its result, settings are checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwgpt_gym import Benchmark
+from hwgpt_gym.agents import AGENTS, SearchProblem, SearchResult, make_agent
+from hwgpt_gym.agents.params_proxy import ParamsProxy
+from hwgpt_gym.agents.regularized_evolution import crowding_distances
+from hwgpt_gym.analytic import params
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.optimum import pareto_front, solve
+from hwgpt_gym.pareto import box, hypervolume_ratio
+
+BENCHMARK = Benchmark("s", "a6000")
+OBJECTIVE = Objective({"latency_ms": "p50"})
+OPTIMUM = solve(BENCHMARK, OBJECTIVE)
+
+# Small enough to be quick, and no multiple of any batch.
+BUDGETS = {"tpe": 33, "mo_tpe": 33, "gp": 9, "gp_ehvi": 8, "gp_lsbo": 9, "gp_rsbo": 9, "exact": 1}
+SETTINGS: dict[str, dict[str, Any]] = {
+    **{name: {"startup_trials": 5} for name in ("tpe", "mo_tpe", "gp", "gp_ehvi", "gp_lsbo", "gp_rsbo")},
+    **{name: {"num_envs": 16, "batch_size": 108} for name in ("ppo", "maskable_ppo")},
+}
+
+
+def run(name: str, seed: int = 0, budget: int | None = None, scale: str = "s", **settings: Any) -> SearchResult:
+    budget = budget or BUDGETS.get(name, 203)
+    agent = make_agent(name, **(SETTINGS.get(name, {}) | settings))
+    return agent.run(SearchProblem(Benchmark(scale, "a6000"), OBJECTIVE, budget, seed))
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_budget_determinism_and_record(name: str) -> None:
+    first, again = run(name), run(name)
+    assert len(first) == BUDGETS.get(name, 203)
+    np.testing.assert_array_equal(first.encoded, again.encoded)
+    np.testing.assert_array_equal(first.greedy_encoded, again.greedy_encoded)
+    np.testing.assert_array_equal(first.reward, again.reward)
+    # The record is what the benchmark says.
+    metrics = BENCHMARK.evaluate(first.encoded)
+    np.testing.assert_array_equal(first.reward, OBJECTIVE.bind(BENCHMARK).evaluate(metrics).reward)
+    assert (first.regret(OPTIMUM) >= 0.0).all()
+    assert (len(first.greedy_reward) > 0) == AGENTS[name].has_policy
+    assert first.agent == name
+    if name != "exact":
+        assert not np.array_equal(first.encoded, run(name, seed=1).encoded)
+
+
+@pytest.mark.parametrize("name", ["local_search", "regularized_evolution", "params_proxy", "nsga2", "reinforce_lstm"])
+def test_budget_is_spent_at_scale_m(name: str) -> None:
+    assert len(run(name, scale="m", budget=151)) == 151
+
+
+@pytest.mark.parametrize("name", [name for name in AGENTS if name != "exact"])
+def test_a_budget_of_one(name: str) -> None:
+    assert len(run(name, budget=1)) == 1
+
+
+def test_the_callback_sees_progress_and_may_stop() -> None:
+    seen: list[int] = []
+
+    def watch(problem: SearchProblem) -> None:
+        seen.append(problem.evaluations)
+        if problem.evaluations >= 60:
+            raise KeyboardInterrupt
+
+    problem = SearchProblem(BENCHMARK, OBJECTIVE, 1_000)
+    with pytest.raises(KeyboardInterrupt):
+        make_agent("regularized_evolution").run(problem, watch)
+    assert seen == [50, *range(51, 61)]
+    assert len(problem.result("interrupted", {}, 0.0, 0.0)) == 60
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "message"),
+    [
+        ("random_search", {"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ("local_search", {"restart_probability": 1.5}, "restart_probability must be a number from 0.0 to 1.0"),
+        ("local_search", {"perturbation": 0}, "perturbation"),
+        ("regularized_evolution", {"population_size": 1}, "population_size"),
+        ("regularized_evolution", {"sample_size": 51}, "sample_size must be at most population_size = 50"),
+        ("mo_regularized_evolution", {"mutations": 0}, "mutations"),
+        ("params_proxy", {"shrinkage": 0.0}, "shrinkage"),
+        ("nsga2", {"population_size": 7}, "even"),
+        ("nsga2", {"crossover_probability": -0.1}, "crossover_probability"),
+        ("tpe", {"startup_trials": 0}, "startup_trials"),
+        ("gp", {"startup_trials": True}, "startup_trials"),
+        ("reinforce", {"learning_rate": 0.0}, "learning_rate"),
+        ("reinforce", {"batch_size": 1}, "batch_size"),
+        ("reinforce_lstm", {"hidden_size": 0}, "hidden_size"),
+        ("ppo", {"num_envs": 0}, "num_envs"),
+        ("ppo", {"gae_lambda": 1.1}, "gae_lambda"),
+        ("ppo", {"num_envs": 2, "n_steps": 5, "batch_size": 11}, "at most num_envs"),
+        ("maskable_ppo", {"clip_range": "wide"}, "clip_range"),
+        ("ppo", {"learning_rte": 0.1}, "has no setting 'learning_rte'"),
+        ("pppo", {}, "did you mean 'ppo'"),
+    ],
+)
+def test_bad_settings(name: str, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        make_agent(name, **settings)
+
+
+def test_exact_has_no_regret() -> None:
+    assert run("exact").regret(OPTIMUM)[-1] == 0.0
+
+
+def test_search_beats_random_search() -> None:
+    regrets = {
+        name: np.median([run(name, seed, 1_000).regret(OPTIMUM)[-1] for seed in range(3)])
+        for name in ("random_search", "local_search", "regularized_evolution")
+    }
+    assert regrets["local_search"] < 0.01 < regrets["random_search"]
+    assert regrets["regularized_evolution"] < 0.01
+
+
+def test_nsga2_beats_random_search_in_hypervolume() -> None:
+    trade_off = ("perplexity", "latency_ms")
+    bounds, front = box(BENCHMARK, trade_off), pareto_front(BENCHMARK, trade_off)
+    ratios = {}
+    for name in ("random_search", "nsga2", "mo_regularized_evolution"):
+        metrics = run(name, budget=1_000).metrics
+        ratios[name] = hypervolume_ratio(np.stack([metrics[key] for key in trade_off], axis=1), front.values, bounds)
+    assert ratios["random_search"] < min(ratios["nsga2"], ratios["mo_regularized_evolution"])
+    assert max(ratios.values()) <= 1.0
+
+
+def test_reinforce_learns() -> None:
+    result = run("reinforce", budget=10_000, checkpoints=5)
+    assert result.greedy_regret(OPTIMUM)[-1] < 0.04
+    assert result.reward[-500:].mean() > result.reward[:500].mean() + 0.2
+
+
+def test_params_proxy_searches_by_size_alone() -> None:
+    result = ParamsProxy(pool_size=1_000, round_size=20).run(SearchProblem(BENCHMARK, OBJECTIVE, 200, 0))
+    sizes = params(BENCHMARK.space, result.encoded)
+    assert (np.diff(sizes[:20]) >= 0).all()
+    # The window closes in on a size.
+    assert np.ptp(sizes[-20:].astype(float)) < 0.5 * np.ptp(sizes[:20].astype(float))
+
+
+def test_crowding_distances() -> None:
+    losses = np.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
+    np.testing.assert_allclose(crowding_distances(losses), [np.inf, 0.5 + 0.75, 0.75 + 0.5, np.inf])

@@ -1,0 +1,102 @@
+"""The leaderboard: cells on disk at once, resumption, statistics, the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hwgpt_gym.agents import AGENTS, validate_result
+from hwgpt_gym.agents.leaderboard import PROFILES, custom_profile, read_sessions, run_leaderboard
+from hwgpt_gym.agents.report import write_report
+from hwgpt_gym.agents.statistics import collect, interquartile_mean, interval, overtakes, ranks, to_table
+
+PROFILE = custom_profile(
+    {"exact": 1, "random_search": 1_000, "local_search": 1_000, "regularized_evolution": 1_000, "nsga2": 200},
+    devices=("a6000", "p100"),
+    seeds=2,
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return run_leaderboard(PROFILE, tmp_path_factory.mktemp("results"), workers=1, progress=False)
+
+
+def test_every_cell_is_on_disk_and_valid(folder: Path) -> None:
+    cells = list(PROFILE.cells())
+    assert len(cells) == 5 * 2 * 2
+    for cell in cells[::5]:
+        assert validate_result(cell.path(folder)).seed == cell.seed
+
+
+def test_only_what_is_missing_runs_again(folder: Path) -> None:
+    cells = list(PROFILE.cells())
+    before = {cell: cell.path(folder).stat().st_mtime_ns for cell in cells}
+    cells[3].path(folder).unlink()
+    run_leaderboard(PROFILE, folder, workers=1, progress=False)
+    after = {cell: cell.path(folder).stat().st_mtime_ns for cell in cells}
+    assert [cell for cell in cells if before[cell] != after[cell]] == [cells[3]]
+    assert [session["searches"] for session in read_sessions(folder)][-1] == 1
+
+
+def test_the_page(folder: Path, tmp_path: Path) -> None:
+    page = write_report(PROFILE, folder, tmp_path / "leaderboard.md")
+    text = page.read_text(encoding="utf-8")
+    for line in ("## Scale s", "`random_search`", "Both local search and evolution beat random search on", "`p100`"):
+        assert line in text
+    figures = sorted(path.name for path in (tmp_path / "figures").iterdir())
+    assert figures == ["leaderboard_hypervolume_s.png", "leaderboard_rank_s.png", "leaderboard_regret_s.png"]
+    assert all(f"(figures/{name})" in text for name in figures)
+    summary = pd.read_csv(tmp_path / "leaderboard.csv")
+    assert (summary[summary["agent"] == "exact"]["regret_median"] == 0.0).all()
+
+
+def test_a_missing_search_is_reported(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="run the leaderboard first"):
+        write_report(PROFILE, tmp_path, tmp_path / "leaderboard.md")
+
+
+def test_records(folder: Path) -> None:
+    table = to_table(collect(PROFILE, str(folder)))
+    final = table[table["evaluations"] == 1_000].groupby("agent")["regret"].median()
+    assert final["exact"] == 0.0
+    assert final["local_search"] < final["random_search"]
+    ranked = ranks(table, 1_000)
+    assert list(ranked.columns) == ["a6000", "p100"]
+    assert ranked.index[-1] == "random_search"
+    np.testing.assert_allclose(ranked.sum(), 1 + 2 + 3)
+    assert overtakes(table, "random_search", "local_search") is None
+    assert overtakes(table, "local_search", "random_search") is not None
+
+
+def test_statistics() -> None:
+    assert interquartile_mean(np.array([0.0, 1.0, 2.0, 100.0])) == 1.5
+    values = np.random.default_rng(0).normal(3.0, 1.0, 400).tolist()
+    mean, low, high = interval(values)
+    assert low < mean < high
+    assert low < 3.0 < high
+    assert high - low < 0.4
+    assert interval(values) == (mean, low, high)
+    assert interval([2.0]) == (2.0, 2.0, 2.0)
+
+
+def test_overtaking() -> None:
+    rows = [("a", 10, 0.5), ("a", 100, 0.3), ("a", 1_000, 0.1), ("b", 10, 0.4), ("b", 100, 0.4), ("b", 1_000, 0.4)]
+    table = pd.DataFrame(rows, columns=["agent", "evaluations", "regret"])
+    assert overtakes(table, "a", "b") == 100
+    assert overtakes(table, "b", "a") is None
+    assert overtakes(table[table["evaluations"] >= 100], "a", "b") == 100
+
+
+def test_profiles_are_made_of_known_agents() -> None:
+    for profile in PROFILES.values():
+        for cell in profile.cells():
+            assert cell.agent.name in AGENTS
+    scales = {cell.scale for cell in PROFILES["quick"].cells()}
+    assert scales == {"s", "m", "l"}
+    assert {cell.agent.name for cell in PROFILES["full"].cells()} == set(AGENTS)
+    with pytest.raises(ValueError, match="unknown profile 'quik'"):
+        run_leaderboard("quik", "nowhere")

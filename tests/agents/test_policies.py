@@ -1,0 +1,125 @@
+"""PPO and MaskablePPO learn; policies are evaluated, saved and loaded."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hwgpt_gym import Benchmark
+from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.agents.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
+from hwgpt_gym.agents.policies import Policy
+from hwgpt_gym.agents.ppo import PPO, MaskablePPO, tuned_hyperparameters
+from hwgpt_gym.agents.training import SearchVecEnv, encoded_of
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.optimum import solve
+
+BENCHMARK = Benchmark("s", "a6000")
+OBJECTIVE = Objective({"latency_ms": "p50"})
+OPTIMUM = solve(BENCHMARK, OBJECTIVE)
+QUICK: dict[str, Any] = {"num_envs": 64, "batch_size": 432, "learning_rate": 0.003, "entropy_start": 0.1}
+
+
+@pytest.mark.parametrize("agent", [PPO, MaskablePPO])
+def test_it_learns(agent: type[PPO], tmp_path: Path) -> None:
+    problem = SearchProblem(BENCHMARK, OBJECTIVE, 4_000, seed=0)
+    result, policy = agent(**QUICK).train(problem)
+    assert len(result) == 4_000
+    assert result.reward[-500:].mean() > result.reward[:500].mean() + 0.2
+    assert result.regret(OPTIMUM)[-1] < 0.04
+    assert result.greedy_regret(OPTIMUM)[-1] < 0.06
+    np.testing.assert_array_equal(policy.greedy(), result.greedy_encoded[-1:])
+
+    score = policy.evaluate(BENCHMARK, OBJECTIVE, episodes=200)
+    assert score.greedy_regret == result.greedy_regret(OPTIMUM)[-1]
+    assert score.sampled_regret == pytest.approx(OPTIMUM.reward - score.sampled_reward)
+    assert 0.5 < score.sampled_feasible <= 1.0
+
+    loaded = Policy.load(policy.save(tmp_path / "policy.safetensors", device="a6000"))
+    assert loaded.evaluate(BENCHMARK, OBJECTIVE, episodes=200) == score
+
+
+def test_training_leaves_global_random_states_alone() -> None:
+    np.random.seed(5)  # noqa: NPY002
+    expected = np.random.random()  # noqa: NPY002
+    np.random.seed(5)  # noqa: NPY002
+    make_agent("ppo", num_envs=8, batch_size=54).run(SearchProblem(BENCHMARK, OBJECTIVE, 20))
+    assert np.random.random() == expected  # noqa: NPY002
+
+
+def test_tuned_settings_are_legal_and_recorded() -> None:
+    for name, agent in (("ppo", PPO), ("maskable_ppo", MaskablePPO)):
+        for scale, settings in tuned_hyperparameters()[name].items():
+            resolved = agent().resolve(SearchProblem(Benchmark(scale, "a6000"), OBJECTIVE))
+            assert resolved == agent(**settings)
+    result = make_agent("ppo", num_envs=8, batch_size=54).run(SearchProblem(BENCHMARK, OBJECTIVE, 10))
+    assert None not in result.settings.values()
+
+
+def test_observations_decode_to_architectures() -> None:
+    problem = SearchProblem(BENCHMARK, OBJECTIVE, 1_000)
+    env = SearchVecEnv(problem, 8)
+    env.reset()
+    rng = np.random.default_rng(0)
+    for _ in range(30):
+        observations, rewards, dones, _ = env.step(rng.integers(0, 3, 8))
+    np.testing.assert_array_equal(encoded_of(problem.space, observations), env.env.encoded)
+    assert problem.evaluations > 0
+    assert (rewards[~dones] == 0.0).all()
+
+
+def test_beyond_the_budget_nothing_is_evaluated() -> None:
+    problem = SearchProblem(BENCHMARK, OBJECTIVE, 5)
+    env = SearchVecEnv(problem, 8)
+    env.reset()
+    for _ in range(60):
+        env.step(np.ones(8, dtype=np.int64))
+    assert problem.evaluations == 5
+
+
+def test_tensorboard_events_are_written(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    agent = PPO(num_envs=8, batch_size=54)
+    agent.train(SearchProblem(BENCHMARK, OBJECTIVE, 30), tensorboard=tmp_path)
+    assert list(tmp_path.rglob("events.out.tfevents.*"))
+
+
+def test_other_files_are_no_policies(tmp_path: Path) -> None:
+    from safetensors.numpy import save_file
+
+    path = tmp_path / "policy.safetensors"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="no policy"):
+        Policy.load(path)
+    save_file({"weight": np.zeros(1)}, path)
+    with pytest.raises(ValueError, match="has the schema None"):
+        Policy.load(path)
+
+
+def test_contextual_policy(tmp_path: Path) -> None:
+    settings = ContextualPPO(devices=("h100", "p100"), evaluations=3_000, num_envs=64, batch_size=432)
+    seen: list[int] = []
+    policy = settings.train(seen.append)
+    assert seen[-1] == 3_000
+    score = evaluate(policy, ("h100", "a6000"), (0.2, 0.8))
+    assert score.regret.shape == (2, 2)
+    assert (score.regret >= -1e-12).all()
+    assert score.mean_regret(["h100"]) == pytest.approx(score.regret[0].mean())
+    loaded = Policy.load(policy.save(tmp_path / "policy.safetensors"))
+    np.testing.assert_array_equal(evaluate(loaded, ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
+    with pytest.raises(ValueError, match="has a context"):
+        policy.evaluate(BENCHMARK, OBJECTIVE)
+    # Twice the same.
+    np.testing.assert_array_equal(evaluate(settings.train(), ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
+
+
+def test_contextual_settings() -> None:
+    assert not set(UNSEEN_DEVICES) & set(ContextualPPO().devices)
+    assert len(ContextualPPO().devices) == 10
+    with pytest.raises(ValueError, match="at least two devices"):
+        ContextualPPO(devices=("h100",))
+    with pytest.raises(ValueError, match="high"):
+        ContextualPPO(low=0.5, high=0.4)
