@@ -95,7 +95,6 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         self.single_observation_space = make_observation_space(self._episodes.construction)
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self._streams = LaneStreams(num_envs)
-        self._lanes = np.arange(num_envs)
         self._finished = np.zeros(num_envs, dtype=np.bool_)
         self._begun = np.zeros(num_envs, dtype=np.bool_)
 
@@ -124,6 +123,8 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
             self._streams.seed(seeds, lanes)
         infos: dict[str, Any] = {}
         self._begin(infos, lanes, options)
+        rows: Lanes | slice = slice(None) if lanes is None else lanes
+        add_info(infos, {"action_mask": self._episodes.construction.masks(lanes)}, rows, self.num_envs)
         return self._episodes.construction.observation.copy(), infos
 
     def step(self, actions: npt.ArrayLike) -> StepReturn:
@@ -149,6 +150,9 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
             self._begin(infos, waiting)
         else:
             rewards, terminations = self._act(infos, checked, None)
+        # Once for all lanes, whatever each of them did.
+        infos["action_mask"] = self._episodes.construction.masks()
+        infos["_action_mask"] = np.ones(self.num_envs, dtype=np.bool_)
         return (
             self._episodes.construction.observation.copy(),
             rewards,
@@ -191,17 +195,16 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
             rewards[lanes], terminations[lanes] = step.reward, step.finished
         self._finished = terminations.copy()
         rows: Lanes | slice = slice(None) if lanes is None else lanes
-        info = {"action_mask": self._episodes.construction.masks(lanes), **step.info}
         if len(step.ended) and self.autoreset_mode is AutoresetMode.SAME_STEP:
-            going = ~step.finished
-            add_info(infos, {key: value[going] for key, value in info.items()}, self._lanes[rows][going], self.num_envs)
-            final = {key: value[step.finished] for key, value in info.items()} | step.end_info
+            # In this mode no lane ever waits: all of them acted.
+            going = np.flatnonzero(~step.finished)
+            add_info(infos, {key: value[going] for key, value in step.info.items()}, going, self.num_envs)
+            final = {key: value[step.finished] for key, value in step.info.items()} | step.end_info
             self._add_final(infos, final, step.ended)
             self._begin(infos, step.ended)
         else:
-            add_info(infos, info, rows, self.num_envs)
-            if len(step.ended):
-                add_info(infos, step.end_info, step.ended, self.num_envs)
+            add_info(infos, step.info, rows, self.num_envs)
+            add_info(infos, step.end_info, step.ended, self.num_envs)
         return rewards, terminations
 
     def _add_final(self, infos: dict[str, Any], info: dict[str, Any], ended: Lanes) -> None:
@@ -209,6 +212,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         rows = self._episodes.construction.observation[ended]
         # One array a lane: the array of them must not become one of two dimensions.
         observations = np.fromiter(rows, dtype=object, count=len(rows))
+        info = {"action_mask": self._episodes.construction.masks(ended), **info}
         add_info(infos, {"final_obs": observations, "final_info": info}, ended, self.num_envs)
 
     def _begin(self, infos: dict[str, Any], lanes: Lanes | None, options: dict[str, Any] | None = None) -> None:
@@ -217,7 +221,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         rows: Lanes | slice = slice(None) if lanes is None else lanes
         self._finished[rows] = False
         self._begun[rows] = True
-        add_info(infos, {"action_mask": self._episodes.construction.masks(lanes), **context}, rows, self.num_envs)
+        add_info(infos, context, rows, self.num_envs)
 
     def _check_begun(self) -> None:
         """Check that every lane has a decision to take, or will begin anew by itself."""

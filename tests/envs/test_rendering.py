@@ -143,10 +143,10 @@ def test_without_a_mode_there_is_nothing_to_see() -> None:
 
 
 def test_record_video(tmp_path: Path) -> None:
-    env = RecordVideo(gym.make("HWGPT-v0", render_mode="rgb_array"), str(tmp_path), disable_logger=True)
+    env = RecordVideo(gym.make("HWGPT-v0", render_mode="rgb_array"), str(tmp_path / "videos"), disable_logger=True)
     env.reset(seed=0)
     finish(env)
     env.close()
-    videos = list(tmp_path.glob("*.mp4"))
+    videos = list(tmp_path.glob("videos/*.mp4"))
     assert len(videos) == 1
     assert videos[0].stat().st_size > 1000

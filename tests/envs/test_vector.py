@@ -152,6 +152,7 @@ def test_statistics_wrapper_sees_the_same_episodes() -> None:
     assert len(native.length_queue) > 8
 
 
+@pytest.mark.filterwarnings("ignore:.*precision lowered by casting")
 @pytest.mark.parametrize(
     "wrap",
     [
