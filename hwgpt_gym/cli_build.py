@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -82,7 +82,7 @@ def check(
 
     dataset = load_dataset(folder)
     dataset.validate()
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"scale": scale, "architectures": len(part), "devices": list(part.devices)} for scale, part in dataset.items()
     ]
     if as_json:

@@ -55,7 +55,12 @@ def run_to_target(
 
     Returns:
         The run and its summary.
+
+    Raises:
+        ValueError: If an argument is not legal.
     """
+    if not 0.0 <= target < float("inf"):
+        raise ValueError(f"target must be a number of at least 0, got {target!r}")
     agent = make_agent(agent_name)
     optimum = solve(benchmark, objective)
     enough = optimum.reward - target if stop_at_target else float("inf")

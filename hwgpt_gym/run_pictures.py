@@ -66,9 +66,10 @@ def save_learning_curve(
                   label="random search, best so far")  # fmt: skip
     axes.step(evaluations, result.regret(optimum), where="post", color=INK, linewidth=2.0,
               label=f"{result.agent}, best so far")  # fmt: skip
-    axes.axhline(target, color=GREEN, linewidth=1.0, linestyle=(0, (4, 3)), label=f"target {target:g}")
+    if target > 0.0:
+        axes.axhline(target, color=GREEN, linewidth=1.0, linestyle=(0, (4, 3)), label=f"target {target:g}")
     # Regret can be exactly zero, which a logarithmic axis has no place for.
-    axes.set_yscale("symlog", linthresh=min(1e-4, target))
+    axes.set_yscale("symlog", linthresh=1e-4)
     axes.set_ylim(bottom=0.0)
     axes.set(xlabel="architectures evaluated", ylabel="regret to the certified optimum")
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -56,7 +56,7 @@ def test_space_shows_sizes_and_the_spread_of_metrics(capsys):
     bench = Benchmark("s", "h100")
     assert list(spread) == list(bench.metrics)
     assert (spread["latency_ms"]["least"], spread["latency_ms"]["greatest"]) == bench.extremes("latency_ms")
-    assert cli.run(["space", "--scale", "l"]) == 0
+    assert cli.run(["space", "--scale", "s"]) == 0
     assert "Perplexity" in capsys.readouterr().out
 
 
@@ -95,8 +95,14 @@ def test_optimum_is_the_solvers(capsys, penalty):
     assert found["architecture"] == str(expected.architecture)
     assert found["reward"] == expected.reward
     assert found["feasible"] is True
-    assert cli.run(["optimum", "--penalty", penalty]) == 0
-    assert "within the budget" in capsys.readouterr().out
+
+
+def test_optimum_says_whether_it_is_within_the_budget(capsys):
+    """A soft penalty may make a little excess worth while; a hard one may not."""
+    for penalty in ("hinge", "hard", "absolute"):
+        feasible = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p50"}, penalty)).outcome.feasible[0]
+        assert cli.run(["optimum", "--penalty", penalty]) == 0
+        assert ("within the budget" if feasible else "over the budget") in capsys.readouterr().out
 
 
 def test_optimum_without_budget_has_the_least_perplexity(capsys):

@@ -1,0 +1,278 @@
+import io
+import json
+import os
+import re
+import signal
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from hwgpt_gym import Benchmark, cli
+from hwgpt_gym.agents import Agent, SearchProblem, validate_result
+from hwgpt_gym.agents.random_search import RandomSearch
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.optimum import solve
+from hwgpt_gym.report import write_report
+from hwgpt_gym.run_display import RunDisplay, sparkline
+from hwgpt_gym.runs import StoppableProblem, new_folder, run_agent, summarize
+
+OBJECTIVE = Objective({"latency_ms": "p40"})
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    """A demonstration that cannot reach its target: its exit code, its folder and what it printed."""
+    folder = tmp_path_factory.mktemp("runs") / "demo"
+    stream = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hwgpt_gym.cli_search.output", Console(file=stream, width=120))
+        code = cli.run(["demo", "--budget", "300", "--target", "0", "--seed", "3", "--output", str(folder)])
+    return code, folder, stream.getvalue()
+
+
+def test_demo_that_misses_its_target_says_so(demo):
+    code, folder, printed = demo
+    assert code == 1
+    assert "Not reached" in printed
+    assert json.loads((folder / "summary.json").read_text())["reached"] is False
+
+
+def test_demo_shows_what_was_found_beside_optimum_and_random_search(demo):
+    _, folder, printed = demo
+    summary = json.loads((folder / "summary.json").read_text())
+    optimum = solve(Benchmark("s", "a6000"), OBJECTIVE)
+    entries = summary["architectures"]
+    assert entries["optimum"]["reward"] == optimum.reward
+    assert entries["optimum"]["architecture"] == str(optimum.architecture)
+    assert summary["regret"] == entries["found"]["regret"] == optimum.reward - entries["found"]["reward"]
+    assert summary["evaluations"] == entries["random"]["evaluations"] == 300
+    for name in ("found", "random", "optimum"):
+        assert f"{entries[name]['regret']:.6f}" in printed
+    assert f"{summary['budgets']['latency_ms']:.3f}" in printed
+
+
+def test_demo_leaves_results_that_can_be_checked_and_scored(demo, capsys):
+    _, folder, _ = demo
+    summary = json.loads((folder / "summary.json").read_text())
+    result = validate_result(folder / "result.parquet")
+    assert result.claims["regret"] == summary["regret"]
+    assert len(validate_result(folder / "random.parquet")) == 300
+    assert cli.run(["evaluate", str(folder), "--episodes", "20", "--json"]) == 0
+    score = json.loads(capsys.readouterr().out)
+    assert score["greedy"] == summary["architectures"]["greedy"]["architecture"]
+    assert score["greedy_regret"] == pytest.approx(summary["architectures"]["greedy"]["regret"], abs=1e-12)
+
+
+def test_demo_can_be_run_again(demo, tmp_path):
+    _, folder, _ = demo
+    config = json.loads((folder / "config.json").read_text())
+    words = config["command"].split()
+    assert words[:2] == ["hwgpt-gym", "demo"]
+    assert cli.run([*words[1:], "--output", str(tmp_path / "again")]) == 1
+    first, again = (validate_result(path / "result.parquet") for path in (folder, tmp_path / "again"))
+    np.testing.assert_array_equal(first.encoded, again.encoded)
+
+
+class Links(HTMLParser):
+    """Everything a page refers to."""
+
+    def __init__(self):
+        super().__init__()
+        self.found = []
+
+    def handle_starttag(self, tag, attrs):
+        self.found += [value for name, value in attrs if name in ("src", "href", "data", "srcset")]
+
+
+def test_report_opens_offline_and_shows_everything(demo):
+    _, folder, _ = demo
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    links = Links()
+    links.feed(page)
+    assert len(links.found) == 4
+    assert all(link.startswith("data:image/png;base64,") for link in links.found)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "<!--" not in page.replace("<!DOCTYPE", "")
+    summary = json.loads((folder / "summary.json").read_text())
+    for entry in summary["architectures"].values():
+        assert entry["architecture"] in page
+        assert f"{entry['regret']:.6f}" in page
+    before = page
+    assert write_report(folder).read_text(encoding="utf-8") == before
+
+
+def test_report_escapes_what_it_shows(demo, tmp_path):
+    _, folder, _ = demo
+    for path in folder.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    config = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(config | {"command": "<script>alert(1)</script>"}))
+    assert "<script>" not in write_report(tmp_path).read_text(encoding="utf-8")
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=r"config\.json is no JSON"):
+        write_report(tmp_path)
+
+
+def test_pictures_are_pictures(demo):
+    from PIL import Image
+
+    _, folder, _ = demo
+    for name in ("learning_curve", "pareto", "architecture", "optimum"):
+        with Image.open(folder / f"{name}.png") as picture:
+            assert min(picture.size) >= 500
+            assert len(np.unique(np.asarray(picture.convert("L")))) > 20
+
+
+def test_no_temporary_file_is_left(demo):
+    _, folder, _ = demo
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "architecture.png",
+        "config.json",
+        "learning_curve.png",
+        "optimum.png",
+        "pareto.png",
+        "policy.safetensors",
+        "random.parquet",
+        "report.html",
+        "result.parquet",
+        "summary.json",
+    }
+
+
+def test_search_ends_at_the_reward_that_is_enough():
+    bench = Benchmark("s", "a6000")
+    optimum = solve(bench, OBJECTIVE)
+    problem = StoppableProblem(bench, OBJECTIVE, 2_000, 0, optimum.reward - 0.5)
+    rng = np.random.default_rng(0)
+    while problem.remaining:
+        problem.evaluate(problem.space.sample(rng, 10))
+    assert problem.best_reward >= optimum.reward - 0.5
+    assert problem.evaluations < 2_000
+
+
+def test_first_interrupt_keeps_the_policy():
+    from hwgpt_gym.agents import make_agent
+
+    problem = StoppableProblem(Benchmark("s", "a6000"), OBJECTIVE, 100_000, 0)
+
+    def interrupt(problem):
+        if problem.evaluations > 100 and not problem.stopped:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.getsignal(signal.SIGINT)
+    run = run_agent(make_agent("ppo", num_envs=32, batch_size=96), problem, interrupt)
+    assert run.interrupted
+    assert 100 < len(run.result) < 1_000
+    assert run.policy is not None
+    assert len(run.random) == len(run.result)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert summarize(run, problem.benchmark, 1.0)["interrupted"] is True
+
+
+def test_interrupt_of_a_search_keeps_what_was_evaluated(tmp_path, capsys, monkeypatch):
+    def search(self, problem):
+        problem.evaluate(problem.space.sample(np.random.default_rng(0), 70))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hwgpt_gym.agents.local_search.LocalSearch.search", search)
+    path = tmp_path / "result.parquet"
+    assert cli.run(["search", "--agent", "local_search", "--output", str(path)]) == 130
+    assert len(validate_result(path)) == 70
+    assert "70 evaluations" in capsys.readouterr().out
+
+
+def test_interrupt_before_the_first_evaluation_writes_nothing(tmp_path, monkeypatch):
+    def search(self, problem):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hwgpt_gym.agents.local_search.LocalSearch.search", search)
+    path = tmp_path / "result.parquet"
+    assert cli.run(["search", "--agent", "local_search", "--output", str(path)]) == 130
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["search", "--agent", "local_serch"], "local_search"),
+        (["search", "--budget", "0"], "budget"),
+        (["search", "--seed", "-1"], "seed"),
+        (["train", "--agent", "random_search"], "policy"),
+        (["demo", "--target", "-1"], "target"),
+        (["train", "--target", "nan"], "target"),
+        (["evaluate", "missing"], "no file"),
+        (["validate", "missing.parquet"], "no file"),
+        (["render", "gpt"], "gpt"),
+        (["leaderboard", "--profile", "quik"], "did you mean 'quick'"),
+        (["leaderboard", "--agent", "local_search"], "AGENT=BUDGET"),
+        (["dataset", "build", "missing", "there"], "no folder"),
+        (["dataset", "check", "missing"], "missing"),
+        (["surrogates", "fit", "--dataset", "missing"], "missing"),
+    ],
+)
+def test_wrong_input_is_told_in_one_line(tmp_path, monkeypatch, capsys, arguments, expected):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(arguments) == cli.WRONG_INPUT
+    captured = capsys.readouterr()
+    assert expected in captured.err
+    assert captured.err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_search_scores_every_kind_of_agent(capsys):
+    assert cli.run(["search", "--agent", "exact", "--budget", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["regret"] == 0.0
+    assert cli.run(["search", "--agent", "nsga2", "--budget", "200", "--json"]) == 0
+    assert 0.0 < json.loads(capsys.readouterr().out)["hypervolume_ratio"] <= 1.0
+
+
+def test_render_draws_text_pictures_and_films(tmp_path, capsys):
+    from PIL import Image
+
+    name = "gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True"
+    assert cli.run(["render", name]) == 0
+    assert "n_layer 10" in capsys.readouterr().out
+    for suffix, frames in (("png", 1), ("gif", 24)):
+        path = tmp_path / f"architecture.{suffix}"
+        assert cli.run(["render", name, "--output", str(path)]) == 0
+        with Image.open(path) as picture:
+            assert getattr(picture, "n_frames", 1) == frames
+
+
+def test_leaderboard_of_ones_own_agents(tmp_path):
+    arguments = ["leaderboard", "--agent", "random_search=60", "--agent", "exact=1", "--device", "a6000"]
+    assert cli.run([*arguments, "--seeds", "1", "--workers", "1", "--output", str(tmp_path)]) == 0
+    assert "random_search" in (tmp_path / "leaderboard.md").read_text()
+    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+
+
+def test_display_on_a_terminal_shows_reward_architecture_and_regret():
+    bench = Benchmark("s", "a6000")
+    optimum = solve(bench, OBJECTIVE)
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=120, height=40)
+    with RunDisplay("a title", optimum, 500, 0.001, console) as display:
+        result = RandomSearch(batch_size=100).run(SearchProblem(bench, OBJECTIVE, 500), display)
+    shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", stream.getvalue())
+    assert "a title" in shown
+    assert "500/500" in shown
+    assert str(result.best) in shown
+    assert f"{optimum.reward - result.best_reward:.6f}" in shown
+
+
+def test_sparkline_falls_with_its_values():
+    assert sparkline([1.0, 0.1, 0.01]) == "█▅▁" or sparkline([1.0, 0.1, 0.01]) == "█▄▁"
+    assert sparkline([0.5]) == "█"
+    assert len(sparkline(list(range(1, 500)))) == 48
+    assert sparkline([0.0, 0.0]) == "██"
+
+
+def test_folders_of_runs_never_collide(tmp_path):
+    first = new_folder("demo", tmp_path)
+    first.mkdir()
+    assert new_folder("demo", tmp_path) != first
+    assert issubclass(RandomSearch, Agent)

@@ -1,0 +1,56 @@
+"""Every example runs, with small settings, from another folder than the repository's."""
+
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+SMALL = {
+    "build_in_torch.py": ["--tokens", "16", "--steps", "1"],
+    "contextual_policy.py": ["--episodes", "600", "--lanes", "64", "--devices", "h100", "v100"],
+    "custom_agent.py": [],
+    "existing_rl_nas_loop.py": ["--steps", "20"],
+    "maskable_ppo.py": ["--episodes", "400", "--lanes", "64"],
+    "multi_objective.py": ["--weights", "2", "--episodes", "200"],
+    "quickstart.py": ["--episodes", "100"],
+    "reinforce.py": ["--updates", "4", "--lanes", "32"],
+    "sb3_ppo.py": ["--episodes", "400", "--lanes", "64"],
+    "torchrl_collector.py": ["--batches", "3", "--lanes", "16"],
+}
+NEEDS = {"multi_objective.py": "mo_gymnasium", "torchrl_collector.py": "torchrl"}
+NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_example_runs(name, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    command = [sys.executable, "-W", "error::DeprecationWarning:__main__", str(EXAMPLES / name), *SMALL[name]]
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    last = done.stdout.splitlines()[-1]
+    assert any(character.isdigit() for character in last)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_example_says_how_to_run_it(name):
+    documentation = ast.get_docstring(ast.parse((EXAMPLES / name).read_text(encoding="utf-8")))
+    assert documentation is not None
+    assert f"python examples/{name}" in documentation
+
+
+def test_every_example_has_small_settings():
+    assert set(NAMES) <= set(SMALL)
