@@ -202,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.leaderboard", description=__doc__)
     parser.add_argument("--profile", action="append", choices=list(PROFILES), help="may be repeated; default: quick")
-    parser.add_argument("--folder", default="results", help="where the searches' files go")
+    parser.add_argument("--folder", default="runs/leaderboard", help="where the searches' files go")
     parser.add_argument("--page", default="docs/leaderboard.md", help="the page to write")
     parser.add_argument("--workers", type=int, default=None, help="processes; default: one a processor")
     options = parser.parse_args(arguments)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem, check_between, check_integer
+from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem, check_between, check_integer, run_search
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.policies import Policy
@@ -109,21 +109,14 @@ class PPO(Agent):
             ValueError: As :meth:`run`.
         """
         trained: list[Policy] = []
-        agent = self
-
-        class Keeping(type(self)):  # type: ignore[misc]
-            def search(self, problem: SearchProblem) -> None:
-                trained.append(self._train(problem, tensorboard))
-
-        keeping = Keeping(**{field.name: getattr(agent, field.name) for field in fields(agent)})
-        result = keeping.run(problem, callback)
+        agent = self.resolve(problem)
+        result = run_search(agent, lambda fresh: trained.append(agent._train(fresh, tensorboard)), problem, callback)
         return result, trained[0]
 
     def _train(self, problem: SearchProblem, tensorboard: Path | str | None) -> Policy:
         from hwgpt_gym.agents.training import train
 
-        settings = {field.name: getattr(self.resolve(problem), field.name) for field in fields(self)}
-        return train(problem, settings, masked=self.masked, tensorboard=tensorboard)
+        return train(problem, asdict(self.resolve(problem)), masked=self.masked, tensorboard=tensorboard)
 
 
 @dataclass(frozen=True)

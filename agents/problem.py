@@ -220,20 +220,37 @@ class Agent(ABC):
         Raises:
             ValueError: If something of the problem was evaluated already, or the agent cannot handle it.
         """
-        if problem.evaluations:
-            raise ValueError(f"problem must be fresh, {problem.evaluations} evaluations of it were made already")
         agent = self.resolve(problem)
-        problem.progress = callback
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            agent.search(problem)
-        finally:
-            problem.progress = None
-        return problem.result(self.name, asdict(agent), time.perf_counter() - wall, time.process_time() - cpu)
+        return run_search(agent, agent.search, problem, callback)
 
     def resolve(self, problem: SearchProblem) -> Agent:
         """Return this agent with every setting that depends on the problem filled in; by default there is none."""
         return self
+
+
+def run_search(
+    agent: Agent, search: Callable[[SearchProblem], None], problem: SearchProblem, callback: Callback | None
+) -> SearchResult:
+    """Time a search on a fresh problem, and return everything that was evaluated.
+
+    Args:
+        agent: The agent that searches, its settings resolved.
+        search: What it does.
+        problem: The problem.
+        callback: Called with the problem after every batch of evaluations.
+
+    Raises:
+        ValueError: If something of the problem was evaluated already.
+    """
+    if problem.evaluations:
+        raise ValueError(f"problem must be fresh, {problem.evaluations} evaluations of it were made already")
+    problem.progress = callback
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        search(problem)
+    finally:
+        problem.progress = None
+    return problem.result(agent.name, asdict(agent), time.perf_counter() - wall, time.process_time() - cpu)
 
 
 def check_integer(name: str, value: object, least: int) -> int:

@@ -21,9 +21,9 @@ OBJECTIVE = Objective({"latency_ms": "p50"})
 OPTIMUM = solve(BENCHMARK, OBJECTIVE)
 
 # Small enough to be quick, and no multiple of any batch.
-BUDGETS = {"tpe": 33, "mo_tpe": 33, "gp": 9, "gp_ehvi": 8, "gp_lsbo": 9, "gp_rsbo": 9, "exact": 1}
+BUDGETS = {"tpe": 33, "mo_tpe": 33, "gp": 6, "gp_ehvi": 6, "gp_lsbo": 6, "gp_rsbo": 6, "exact": 1}
 SETTINGS: dict[str, dict[str, Any]] = {
-    **{name: {"startup_trials": 5} for name in ("tpe", "mo_tpe", "gp", "gp_ehvi", "gp_lsbo", "gp_rsbo")},
+    **{name: {"startup_trials": 4} for name in ("tpe", "mo_tpe", "gp", "gp_ehvi", "gp_lsbo", "gp_rsbo")},
     **{name: {"num_envs": 16, "batch_size": 108} for name in ("ppo", "maskable_ppo")},
 }
 

@@ -14,7 +14,7 @@ from hwgpt_gym.agents.report import write_report
 from hwgpt_gym.agents.statistics import collect, interquartile_mean, interval, overtakes, ranks, to_table
 
 PROFILE = custom_profile(
-    {"exact": 1, "random_search": 1_000, "local_search": 1_000, "regularized_evolution": 1_000, "nsga2": 200},
+    {"exact": 1, "random_search": 1_000, "local_search": 1_000, "regularized_evolution": 1_000, "nsga2": 100},
     devices=("a6000", "p100"),
     seeds=2,
 )

@@ -100,10 +100,10 @@ def test_other_files_are_no_policies(tmp_path: Path) -> None:
 
 
 def test_contextual_policy(tmp_path: Path) -> None:
-    settings = ContextualPPO(devices=("h100", "p100"), evaluations=3_000, num_envs=64, batch_size=432)
+    settings = ContextualPPO(devices=("h100", "p100"), evaluations=600, num_envs=32, batch_size=432, hidden_size=16)
     seen: list[int] = []
     policy = settings.train(seen.append)
-    assert seen[-1] == 3_000
+    assert seen[-1] == 600
     score = evaluate(policy, ("h100", "a6000"), (0.2, 0.8))
     assert score.regret.shape == (2, 2)
     assert (score.regret >= -1e-12).all()
