@@ -27,7 +27,7 @@ POOLED_BELOW: Final = 1500
 TEACHER_BELOW: Final = 2 / 3
 """The teacher is used where a smaller share of the rows than this is measured."""
 
-STRENGTH_ROWS: Final = 800
+STRENGTH_ROWS: Final = 600
 """How many rows the strengths are chosen on, evenly spaced over those of the fit."""
 
 _COLUMNS: Final = {"e": EMBED_DIM, "d": N_LAYER, "b": BIAS}

@@ -13,8 +13,8 @@ import numpy as np
 
 from hwgpt_gym.search_space import FloatArray
 
-ITERATIONS: Final = 40
-"""Steps of L-BFGS. Later ones change predictions by less than a hundredth of their error."""
+ITERATIONS: Final = 20
+"""Steps of L-BFGS. Twice as many do not lower the error on held-out architectures."""
 
 _START: Final = np.log(10.0)
 _BOUNDS: Final = (-10.0, 12.0)
