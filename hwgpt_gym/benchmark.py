@@ -68,6 +68,7 @@ class Benchmark:
         self._several, self.devices = _resolve_devices(device)
         self.surrogates: Surrogates = surrogates or load_surrogates(scale)
         self._device_index = np.array([item.index for item in self.devices], dtype=np.intp)
+        self._metrics = tuple(key for key in METRICS if self.devices or key not in DEVICE_METRICS)
         self._count_models = self._bind_costs()
         self._stacks: dict[tuple[str, ...], tuple[CountModel, dict[str, int | slice]]] = {}
         self._quantiles: dict[tuple[str, float], FloatArray] = {}
@@ -85,7 +86,7 @@ class Benchmark:
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that this benchmark predicts; without a device, those that need none."""
-        return tuple(key for key in METRICS if self.devices or key not in DEVICE_METRICS)
+        return self._metrics
 
     def __repr__(self) -> str:
         names: Any = [device.name for device in self.devices] if self._several else self.device and self.device.name
@@ -322,8 +323,10 @@ class Benchmark:
         result = self._predict_costs(costs, features, device) if costs else {}
         for key in keys:
             if key not in result:
-                values = self.chain_model(key).predict_features(features)
-                result[key] = np.exp(values, out=values) if key == "perplexity" else values
+                is_perplexity = key == "perplexity"
+                model = self.surrogates.perplexity if is_perplexity else self.surrogates.accuracy
+                values = model.predict_features(features)
+                result[key] = np.exp(values, out=values) if is_perplexity else values
         return {key: result[key] for key in keys}
 
     def _predict_costs(self, keys: tuple[str, ...], features: Features, device: npt.NDArray[np.intp] | None) -> Metrics:

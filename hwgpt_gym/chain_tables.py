@@ -28,7 +28,8 @@ from hwgpt_gym.search_space import (
     SearchSpace,
 )
 from hwgpt_gym.surrogates.cost import CountModel
-from hwgpt_gym.surrogates.perplexity import ChainModel, count_features
+from hwgpt_gym.surrogates.features import count_features
+from hwgpt_gym.surrogates.perplexity import ChainModel
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark

@@ -1,14 +1,17 @@
-"""What the surrogates read off an encoded batch: its group and its counts.
+"""What the surrogates read off an encoded batch: its group, its counts, and the blocks that its layers spell.
 
 A *group* is a combination of embedding width, depth and bias; there are ``3 * 3 * 2 = 18``, numbered in that order.
 The counts of a batch come from two matrix products of small integers in single precision. They are exact, and far
-faster than comparing and counting column by column.
+faster than comparing and counting column by column. So do the *blocks*: a chain of choices is cut into blocks of five
+layers, each three layers after the one before, and a block's index is the number that its choices spell in base 3. One
+look-up then stands for all terms that begin at a block's first three layers: they reach two layers further.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +20,37 @@ from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, Encode
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
+BLOCK_STARTS: Final = 3
+"""The layers of a block whose terms are its own."""
 
-class Features(NamedTuple):
-    """What the surrogates read off a batch.
+BLOCK_REACH: Final = 2
+"""The further layers that these terms reach."""
+
+COUNT_FEATURES: Final = 5
+
+
+def count_features(shares: FloatArray) -> FloatArray:
+    """Return the features of one chain's counts, ``[c1, c2, c1 * c1, c1 * c2, c2 * c2]``.
+
+    Args:
+        shares: The shares of layers that have the second and the third choice, ``float64 (2, n)``.
+
+    Returns:
+        The features, ``float64 (5, n)``.
+    """
+    features = np.empty((COUNT_FEATURES, *shares.shape[1:]))
+    features[:2] = shares
+    np.multiply(shares[0], shares, out=features[2:4])
+    np.multiply(shares[1], shares[1], out=features[4])
+    return features
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What the surrogates read off a batch; what only some of them need is worked out when it is asked for.
 
     Attributes:
+        space: The search space.
         choices: The encoding in single precision, ``float32 (n, D)``.
         group: The group, ``intp (n,)``.
         n_layer: The depth, ``float64 (n,)``.
@@ -29,10 +58,60 @@ class Features(NamedTuple):
             the third, ``float64 (4, n)``.
     """
 
+    space: SearchSpace
     choices: Float32Array
     group: npt.NDArray[np.intp]
     n_layer: FloatArray
     counts: FloatArray
+
+    @cached_property
+    def blocks(self) -> npt.NDArray[np.intp]:
+        """The place of every block's value in the tables of all blocks and groups, ``intp (blocks, n)``."""
+        layout = block_layout(self.space)
+        # Exact: integers far below 2^24.
+        return (self.choices @ layout.weights).astype(np.intp).T + layout.offsets.take(self.group, axis=1)
+
+    @cached_property
+    def count_features(self) -> FloatArray:
+        """The :func:`count_features` of the MLPs, then of the heads, ``float64 (10, n)``."""
+        shares = self.counts / self.n_layer
+        return np.concatenate([count_features(shares[:2]), count_features(shares[2:])])
+
+
+class BlockLayout(NamedTuple):
+    """How the blocks of a space are found in an encoding.
+
+    Attributes:
+        spans: For each block of a chain, its first layer and the layer after its last.
+        weights: What spells the indices, ``float32 (D, blocks)``: the blocks of the MLPs, then those of the heads.
+        offsets: Where the table of a block and group begins (less the -1 of layers that do not exist),
+            ``intp (blocks, 18)``.
+    """
+
+    spans: tuple[tuple[int, int], ...]
+    weights: Float32Array
+    offsets: npt.NDArray[np.intp]
+
+
+@lru_cache
+def block_layout(space: SearchSpace) -> BlockLayout:
+    """Return the layout of a space's blocks."""
+    layers = space.max_layers
+    starts = range(0, layers, BLOCK_STARTS)
+    spans = tuple((start, min(start + BLOCK_STARTS + BLOCK_REACH, layers)) for start in starts)
+    weights, offsets, size = [], [], 0
+    for first_column in (FIRST_LAYER, FIRST_LAYER + 1):
+        for start, stop in spans:
+            powers = 3.0 ** np.arange(stop - start)[::-1]
+            weight = np.zeros(space.num_decisions, dtype=np.float32)
+            weight[first_column + 2 * start : first_column + 2 * stop : 2] = powers
+            missing = np.array([powers[max(depth - start, 0) :].sum() for depth in space.depths])
+            table_size = 3 ** (stop - start)
+            offset = size + table_size * np.arange(18).reshape(3, 3, 2) + missing[:, None]
+            weights.append(weight)
+            offsets.append(offset.reshape(18))
+            size += 18 * table_size
+    return BlockLayout(spans, np.stack(weights, axis=1), np.stack(offsets).astype(np.intp))
 
 
 def extract(space: SearchSpace, encoded: Encoded) -> Features:
@@ -49,7 +128,7 @@ def extract(space: SearchSpace, encoded: Encoded) -> Features:
     np.subtract(2.0 * total, squares, out=counts[0::2])
     np.subtract(squares, total, out=counts[1::2])
     counts[1::2] *= 0.5
-    return Features(choices, group, n_layer, counts)
+    return Features(space, choices, group, n_layer, counts)
 
 
 @lru_cache

@@ -9,32 +9,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.features import Features, Float32Array, extract
-
-COUNT_FEATURES: Final = 5
-_BLOCK_STARTS: Final = 3
-
-
-def count_features(shares: FloatArray) -> FloatArray:
-    """Return the features of one chain's counts, ``[c1, c2, c1 * c1, c1 * c2, c2 * c2]``.
-
-    Args:
-        shares: The shares of layers that have the second and the third choice, ``float64 (2, n)``.
-
-    Returns:
-        The features, ``float64 (5, n)``.
-    """
-    features = np.empty((COUNT_FEATURES, *shares.shape[1:]))
-    features[:2] = shares
-    np.multiply(shares[0], shares, out=features[2:4])
-    np.multiply(shares[1], shares[1], out=features[4])
-    return features
+from hwgpt_gym.search_space import FloatArray, SearchSpace
+from hwgpt_gym.surrogates.features import BLOCK_STARTS, COUNT_FEATURES, Features, block_layout, extract
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,24 +101,16 @@ class ChainModel:
 
     def predict_features(self, features: Features) -> FloatArray:
         """Predict from features that are already extracted; otherwise as :meth:`predict`."""
-        weights, offsets, tables = self._blocks
-        # Exact: integers far below 2^24.
-        index = (features.choices @ weights).astype(np.intp).T + offsets.take(features.group, axis=1)
-        # Block by block, so that a row's result does not depend on the batch it stands in.
+        # Term by term, so that a row's result does not depend on the batch it stands in.
         result: FloatArray = self._group_constant.take(features.group)
-        for block in tables.take(index):
+        for block in self._block_tables.take(features.blocks):
             result += block
-        return self._add_counts(result, features)
-
-    def _add_counts(self, result: FloatArray, features: Features) -> FloatArray:
-        shares = features.counts / features.n_layer
         coefficients, crossed = self._count_table
-        phi = np.empty((len(coefficients), len(result)))
-        phi[:COUNT_FEATURES] = count_features(shares[:2])
-        phi[COUNT_FEATURES : 2 * COUNT_FEATURES] = count_features(shares[2:])
-        np.multiply(phi[crossed[0]], phi[crossed[1]], out=phi[2 * COUNT_FEATURES :])
-        phi *= coefficients.take(features.group, axis=1)
-        for term in phi:
+        phi = features.count_features
+        terms = coefficients.take(features.group, axis=1)
+        terms[: len(phi)] *= phi
+        terms[len(phi) :] *= phi[crossed[0]] * phi[crossed[1]]
+        for term in terms:
             result += term
         return result
 
@@ -161,34 +133,11 @@ class ChainModel:
         return np.ascontiguousarray(table), crossed + np.array([[0], [COUNT_FEATURES]])
 
     @cached_property
-    def _blocks(self) -> tuple[Float32Array, np.ndarray, FloatArray]:
-        """The chains as tables over blocks of five layers, each three layers after the one before.
-
-        A block's index is the number that its five choices spell in base 3, so one look-up stands for all terms that
-        begin at its first three layers: they reach two layers further.
-
-        Returns:
-            Weights ``float32 (D, blocks)`` that spell the indices, offsets ``intp (blocks, 18)`` that lead to a
-            block's and group's table (and take out the -1 of layers that do not exist), and all tables, flat.
-        """
-        layers, weights, offsets, tables, size = self.space.max_layers, [], [], [], 0
-        for first_column, chain in (
-            (FIRST_LAYER, (self.mlp, self.mlp_pair, self.mlp_skip)),
-            (FIRST_LAYER + 1, (self.head, self.head_pair, self.head_skip)),
-        ):
-            for start in range(0, layers, _BLOCK_STARTS):
-                stop = min(start + _BLOCK_STARTS + 2, layers)
-                table = _block_table(chain, start, stop)
-                powers = 3.0 ** np.arange(stop - start)[::-1]
-                weight = np.zeros(self.space.num_decisions, dtype=np.float32)
-                weight[first_column + 2 * start : first_column + 2 * stop : 2] = powers
-                missing = [powers[max(depth - start, 0) :].sum() for depth in self.space.depths]
-                group_offset = size + table.shape[1] * np.arange(18).reshape(3, 3, 2) + np.array(missing)[:, None]
-                weights.append(weight)
-                offsets.append(group_offset.reshape(18))
-                tables.append(table.ravel())
-                size += table.size
-        return np.stack(weights, axis=1), np.stack(offsets).astype(np.intp), np.concatenate(tables)
+    def _block_tables(self) -> FloatArray:
+        """The values of all blocks of both chains, for all groups and choices, flat: see :func:`block_layout`."""
+        chains = ((self.mlp, self.mlp_pair, self.mlp_skip), (self.head, self.head_pair, self.head_skip))
+        spans = block_layout(self.space).spans
+        return np.concatenate([_block_table(chain, *span).ravel() for chain in chains for span in spans])
 
 
 def _block_table(chain: tuple[FloatArray, FloatArray, FloatArray], start: int, stop: int) -> FloatArray:
@@ -204,7 +153,7 @@ def _block_table(chain: tuple[FloatArray, FloatArray, FloatArray], start: int, s
     """
     layers = stop - start
     table = np.zeros((18,) + (3,) * layers)
-    for i in range(min(_BLOCK_STARTS, layers)):
+    for i in range(min(BLOCK_STARTS, layers)):
         for distance, terms in enumerate(chain):
             if i + distance < layers:
                 shape = [1] * layers

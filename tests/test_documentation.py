@@ -1,0 +1,64 @@
+"""The documentation runs as printed, its links lead somewhere and its numbers are those that commands print."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
+BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+NOT_RUN = "<!-- not run"
+"""A comment right above a block that a test must not run: it takes long, or needs what a user may not have."""
+
+
+def blocks(path: Path, language: str) -> Iterator[str]:
+    for match in BLOCK.finditer("\n" + path.read_text(encoding="utf-8")):
+        if match["language"] == language and not match["before"].startswith(NOT_RUN):
+            yield match["code"]
+
+
+def page_name(path: Path) -> str:
+    return str(path.relative_to(REPOSITORY))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_python_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    # The blocks of a page build on each other, as a reader would type them.
+    namespace: dict[str, object] = {"__name__": "__main__"}
+    for code in blocks(path, "python"):
+        exec(compile(code, f"<{page_name(path)}>", "exec"), namespace)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_commands_run(path: Path, tmp_path: Path) -> None:
+    scripts = str(Path(sys.executable).parent)
+    environment = {**os.environ, "PATH": os.pathsep.join([scripts, os.environ.get("PATH", "")])}
+    for code in blocks(path, "bash"):
+        for command in re.sub(r"\\\n", " ", code).splitlines():
+            if command.startswith("hwgpt-gym "):
+                done = subprocess.run(
+                    command, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+                )
+                assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=page_name)
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (path.parent / target).exists(), f"{page_name(path)} links to {target}"
+
+
+def test_the_patterns_find_blocks(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("text\n```python\na = 1\n```\n\n<!-- not run: long -->\n```python\nb = 2\n```\n", encoding="utf-8")
+    assert list(blocks(page, "python")) == ["a = 1\n"]
+    assert any(blocks(REPOSITORY / "README.md", "python"))
