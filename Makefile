@@ -41,8 +41,6 @@ bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -p no:cacheprovider --benchmark-disable-gc
 
 demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
-	@$(BIN)/python -c 'import hwgpt_gym.demo' 2>/dev/null || { \
-	  echo 'make demo: not available yet: the demo (hwgpt_gym/demo.py) has not been built.' >&2; exit 1; }
 	$(BIN)/hwgpt-gym demo
 
 clean:  ## Remove what the other targets made

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -58,7 +58,7 @@ class RunDisplay:
         )
         self._task = self._progress.add_task("", total=budget)
         self._budget = budget
-        self._live = Live(console=console, refresh_per_second=4, transient=False)
+        self._live = Live(self._frame("[dim]starting …[/dim]"), console=console, refresh_per_second=4)
         self._drawn = 0.0
         self._tenths = 0
         self._regrets: list[float] = []
@@ -95,19 +95,25 @@ class RunDisplay:
         self._regrets.append(regret)
         self._progress.update(self._task, completed=problem.evaluations)
         close = self._target is not None and regret <= self._target
-        numbers = Table.grid(expand=True)
-        for _ in range(4):
-            numbers.add_column(ratio=1)
-        aim = f"   target ≤ {self._target:g}" if self._target is not None else ""
-        numbers.add_row(
-            f"[dim]mean reward[/dim] [bold]{state.reward[-_RECENT:].mean():.4f}",
-            f"[dim]best reward[/dim] [bold]{state.best_reward:.6f}",
-            f"[dim]optimum[/dim] [bold]{self._optimum.reward:.6f}",
-            f"[dim]regret[/dim] [bold {'green' if close else 'yellow'}]{regret:.6f}[/]{aim}",
-        )
+        numbers = {
+            "mean reward": f"{state.reward[-_RECENT:].mean():.4f}",
+            "best reward": f"{state.best_reward:.6f}",
+            "optimum": f"{self._optimum.reward:.6f}",
+            "regret": f"[{'green' if close else 'yellow'}]{regret:.6f}[/]",
+        }
+        if self._target is not None:
+            numbers["target"] = f"≤ {self._target:g}"
+        grid = Table.grid(expand=True)
+        for _ in numbers:
+            grid.add_column(ratio=1, no_wrap=True)
+        grid.add_row(*(f"[dim]{name}[/dim]" for name in numbers))
+        grid.add_row(*(f"[bold]{value}[/bold]" for value in numbers.values()))
         best = Text.assemble(("best architecture  ", "dim"), (str(state.best), "bold"), overflow="fold")
         history = Text.assemble(("regret, log scale  ", "dim"), (sparkline(self._regrets), "cyan"))
-        body = Group(self._progress, "", numbers, "", best, history)
+        body = Group(self._progress, "", grid, "", best, history)
+        return self._frame(body)
+
+    def _frame(self, body: RenderableType) -> Panel:
         return Panel(body, title=f"[bold]{self._title}", title_align="left", border_style="dim", padding=(1, 2))
 
 

@@ -110,14 +110,14 @@ def save_pareto_picture(
     quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
     if optimum is not None:
         point = bench.evaluate(optimum.encoded, (cost, quality))
-        axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=17, markeredgecolor=INK,
+        axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=19, markeredgecolor=INK,
                   markeredgewidth=0.8, zorder=4, label="certified optimum")  # fmt: skip
         if cost in optimum.objective.thresholds:
             axes.axvline(optimum.objective.thresholds[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
                          label="budget")  # fmt: skip
     if result is not None:
         point = bench.evaluate(result.encoded[result.best_index][None], (cost, quality))
-        axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=7, markeredgecolor="white", zorder=5,
+        axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=6, markeredgecolor="white", zorder=5,
                   label="best found")  # fmt: skip
     axes.legend(frameon=False, fontsize=9)
     save_figure(figure, path)
