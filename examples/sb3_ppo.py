@@ -76,8 +76,7 @@ while not finished[0]:
     actions, _ = model.predict(observations, deterministic=True)
     observations, _, finished, infos = venv.step(actions)
 
+regret = optimum.reward - (infos[0]["quality"] - infos[0]["penalty"])
 print(f"best of all episodes: {callback.best_name}")
-print(
-    f"greedy episode:       {infos[0]['architecture']}, regret {optimum.reward - infos[0]['quality'] + infos[0]['penalty']:.5f}"
-)
+print(f"greedy episode:       {infos[0]['architecture']}, regret {regret:.5f}")
 print(f"certified optimum:    {optimum.architecture}")
