@@ -126,7 +126,9 @@ def quality_table(scores: pandas.DataFrame) -> str:
     """Tabulate the scores of perplexity and accuracy, beside those of upstream's predictor."""
     rows = []
     for row in scores[scores["metric"].isin(["perplexity", "accuracy"])].to_dict("records"):
-        cells = [f"{row['scale']} {row['metric']}", _number(row["kendall_tau"], 4), _number(row["mean_abs_error"], 4)]
+        digits = 6 if row["metric"] == "accuracy" else 4
+        cells = [f"{row['scale']} {row['metric']}", _number(row["kendall_tau"], 4)]
+        cells += [_number(row["mean_abs_error"], digits)]
         cells += [_number(row.get(f"upstream_{name}"), 4) for name in ("kendall_tau", "mean_abs_error")]
         rows.append(cells)
     header = ["scale, metric", "Kendall tau", "mean abs. error", "upstream's MLP: tau", "upstream's MLP: error"]
