@@ -38,7 +38,7 @@ typecheck: setup  ## Type-check the installed wheel (mypy --strict), agents and 
 	cd $(VENV) && bin/mypy --config-file ../pyproject.toml --python-executable ../$(WHEEL_VENV)/bin/python -p hwgpt_gym
 
 bench: setup  ## Measure speed (pytest-benchmark)
-	$(BIN)/python -m pytest tests/performance -p no:cacheprovider --benchmark-disable-gc
+	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
 
 demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
 	$(BIN)/hwgpt-gym demo

@@ -116,14 +116,15 @@ def block_layout(space: SearchSpace) -> BlockLayout:
 
 def extract(space: SearchSpace, encoded: Encoded) -> Features:
     """Read off the features of a valid batch ``int8 (n, D)``."""
-    group = (encoded[:, EMBED_DIM] * np.int8(6) + encoded[:, N_LAYER] * np.int8(2) + encoded[:, BIAS]).astype(np.intp)
+    selector, depths = _selector(space)
     choices = encoded.astype(np.float32)
-    n_layer = np.asarray(space.depths, dtype=np.float64)[encoded[:, N_LAYER]]
+    selected = (choices @ selector).T
+    group = selected[2].astype(np.intp)
+    n_layer = depths.take(group)
     inactive = space.max_layers - n_layer
-    selector = _layer_selector(space)
     # A layer that does not exist holds -1: its share is taken out again.
-    total = (choices @ selector).T + inactive
-    squares = (np.square(choices) @ selector).T - inactive
+    total = selected[:2] + inactive
+    squares = (np.square(choices) @ selector[:, :2]).T - inactive
     counts = np.empty((4, len(encoded)))
     np.subtract(2.0 * total, squares, out=counts[0::2])
     np.subtract(squares, total, out=counts[1::2])
@@ -132,9 +133,15 @@ def extract(space: SearchSpace, encoded: Encoded) -> Features:
 
 
 @lru_cache
-def _layer_selector(space: SearchSpace) -> Float32Array:
-    """The matrix that sums the MLP choices and the head choices of an encoding, ``float32 (D, 2)``."""
-    selector = np.zeros((space.num_decisions, 2), dtype=np.float32)
+def _selector(space: SearchSpace) -> tuple[Float32Array, FloatArray]:
+    """Return what reads sums and groups off an encoding, and the depth of every group.
+
+    Returns:
+        ``float32 (D, 3)``: it sums the MLP choices, sums the head choices and spells the group; and
+        ``float64 (18,)``.
+    """
+    selector = np.zeros((space.num_decisions, 3), dtype=np.float32)
     selector[FIRST_LAYER::2, 0] = 1.0
     selector[FIRST_LAYER + 1 :: 2, 1] = 1.0
-    return selector
+    selector[[EMBED_DIM, N_LAYER, BIAS], 2] = 6.0, 2.0, 1.0
+    return selector, np.tile(np.repeat(np.array(space.depths, dtype=np.float64), 2), 3)

@@ -101,17 +101,16 @@ class ChainModel:
 
     def predict_features(self, features: Features) -> FloatArray:
         """Predict from features that are already extracted; otherwise as :meth:`predict`."""
-        # Term by term, so that a row's result does not depend on the batch it stands in.
-        result: FloatArray = self._group_constant.take(features.group)
-        for block in self._block_tables.take(features.blocks):
-            result += block
+        blocks = self._block_tables.take(features.blocks)
+        blocks[0] += self._group_constant.take(features.group)
         coefficients, crossed = self._count_table
         phi = features.count_features
         terms = coefficients.take(features.group, axis=1)
         terms[: len(phi)] *= phi
         terms[len(phi) :] *= phi[crossed[0]] * phi[crossed[1]]
-        for term in terms:
-            result += term
+        # Accumulated one after the other, so that a row's result does not depend on the batch it stands in.
+        terms[0] += np.add.accumulate(blocks, axis=0, out=blocks)[-1]
+        result: FloatArray = np.add.accumulate(terms, axis=0, out=terms)[-1]
         return result
 
     @cached_property
