@@ -32,7 +32,8 @@ STRENGTH_ROWS: Final = 600
 
 _COLUMNS: Final = {"e": EMBED_DIM, "d": N_LAYER, "b": BIAS}
 _CENTRE: Final = 1.0 / 3.0
-_DECIMALS: Final = 10
+_DECIMALS: Final = 7
+"""Of the coefficients: far finer than any error, and too coarse to show how the linear algebra library rounds."""
 
 Arrays: TypeAlias = dict[str, FloatArray]
 
