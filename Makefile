@@ -35,7 +35,8 @@ wheel: setup  ## Build the wheel and install it into a second, fresh environment
 typecheck: setup  ## Type-check the installed wheel (mypy --strict), agents and environments included
 	test -x $(WHEEL_VENV)/bin/python || $(MAKE) wheel
 	$(WHEEL_VENV)/bin/python $(INSTALL) --no-deps --force-reinstall dist/*.whl
-	cd $(VENV) && bin/mypy --config-file ../pyproject.toml --python-executable ../$(WHEEL_VENV)/bin/python -p hwgpt_gym
+	$(WHEEL_VENV)/bin/python $(INSTALL) mypy pandas-stubs scipy-stubs
+	cd $(WHEEL_VENV) && bin/mypy --config-file ../pyproject.toml -p hwgpt_gym
 
 bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
