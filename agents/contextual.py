@@ -67,10 +67,10 @@ class ContextualPPO:
     high: float = 0.95
     evaluations: int = 170_000
     seed: int = 0
-    num_envs: int = 512
+    num_envs: int = 256
     n_steps: int = 27
-    batch_size: int = 3_456
-    n_epochs: int = 3
+    batch_size: int = 1_728
+    n_epochs: int = 4
     learning_rate: float = 0.002
     entropy_start: float = 0.3
     entropy_end: float = 0.0

@@ -18,10 +18,12 @@ class LocalSearch(Agent):
 
     Neighbours are tried in random order and the first better one is moved to. Where none is better, the climb ends.
     The next one starts from the best architecture so far with a few decisions changed (iterated local search,
-    Lourenço et al., 2003), or from a random one.
+    Lourenço et al., 2003), or from the best of some random ones. A single random start would too often lie in the
+    basin of another embedding width, which no change of one decision leads out of.
 
     Attributes:
-        restart_probability: How likely a climb starts from a random architecture.
+        initial_samples: Random architectures, of which the best one is climbed from.
+        restart_probability: How likely a later climb starts from random architectures too.
         perturbation: How many decisions are changed otherwise.
 
     Raises:
@@ -29,10 +31,12 @@ class LocalSearch(Agent):
     """
 
     name: ClassVar[str] = "local_search"
+    initial_samples: int = 50
     restart_probability: float = 0.1
     perturbation: int = 4
 
     def __post_init__(self) -> None:
+        check_integer("initial_samples", self.initial_samples, 1)
         check_between("restart_probability", self.restart_probability, 0.0, 1.0)
         check_integer("perturbation", self.perturbation, 1)
 
@@ -43,17 +47,20 @@ class LocalSearch(Agent):
         best_reward = -np.inf
         while problem.remaining:
             if best is None or rng.random() < self.restart_probability:
-                start = problem.space.sample(rng, 1)
+                samples = problem.space.sample(rng, min(self.initial_samples, problem.remaining))
+                rewards = problem.evaluate(samples)
+                first = int(np.argmax(rewards))
+                start, start_reward = samples[first : first + 1], float(rewards[first])
             else:
                 start = mutate(problem.space, rng, best, self.perturbation)
-            top, reward = _climb(problem, rng, start)
+                start_reward = float(problem.evaluate(start)[0])
+            top, reward = _climb(problem, rng, start, start_reward)
             if reward > best_reward:
                 best, best_reward = top, reward
 
 
-def _climb(problem: SearchProblem, rng: np.random.Generator, current: Encoded) -> tuple[Encoded, float]:
+def _climb(problem: SearchProblem, rng: np.random.Generator, current: Encoded, reward: float) -> tuple[Encoded, float]:
     """Move to better neighbours until there is none or the budget is spent; return where that ended."""
-    reward = float(problem.evaluate(current)[0])
     improved = True
     while improved and problem.remaining:
         improved = False

@@ -179,7 +179,7 @@ PROFILES: Final[dict[str, Profile]] = {
                     _ALL,
                     (
                         *_entries(5, {"exact": 1, "random_search": 50_000, "params_proxy": 1_000}),
-                        *_entries(5, {"local_search": 5_000, "regularized_evolution": 5_000}),
+                        *_entries(5, {"local_search": 20_000, "regularized_evolution": 20_000}),
                         *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
                         *_entries(1, {"tpe": 100, "reinforce": 20_000, "reinforce_lstm": 5_000}),
                         *_entries(1, {"ppo": 50_000, "maskable_ppo": 50_000}),
@@ -191,8 +191,8 @@ PROFILES: Final[dict[str, Profile]] = {
                         _ONE,
                         (
                             *_entries(3, {"exact": 1, "random_search": 100_000}),
-                            *_entries(3, {"local_search": 5_000, "regularized_evolution": 5_000, "nsga2": 1_000}),
-                            *_entries(1, {"ppo": 20_000}),
+                            *_entries(3, {"local_search": 20_000, "regularized_evolution": 20_000, "nsga2": 1_000}),
+                            *_entries(1, {"ppo": 100_000}),
                         ),
                     )
                     for scale in ("m", "l")
