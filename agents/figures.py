@@ -62,12 +62,10 @@ def _save(figure: Any, path: Path) -> Path:
 
 def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
     figure, axes = _new_figure()
-    for index, agent in enumerate(dict.fromkeys(table["agent"])):
+    for index, agent in enumerate(name for name in dict.fromkeys(table["agent"]) if name != "exact"):
         part = table[table["agent"] == agent]
         points = sorted(set(part["evaluations"]))
         intervals = np.array([interval(part[part["evaluations"] == point][column].tolist()) for point in points])
-        if agent == "exact":
-            continue
         intervals = np.maximum(intervals, FLOOR)
         _draw_line(axes, np.array(points), intervals, agent, index)
     axes.set_xscale("log")
@@ -85,7 +83,8 @@ def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
 
 
 def _draw_line(axes: Any, points: Any, intervals: Any, label: str, index: int) -> None:
-    color, marker = f"C{index % 10}", "os^vDP*X<>"[index % 10]
+    # Colours repeat after ten agents: then the next marker and a dashed line tell them apart.
+    color, marker = f"C{index % 10}", "os^vDP*X<>"[(index + index // 10) % 10]
     style = "-" if index < 10 else "--"
     axes.plot(points, intervals[:, 0], style, color=color, marker=marker, markersize=4, label=label)
     axes.fill_between(points, intervals[:, 1], intervals[:, 2], color=color, alpha=0.15, linewidth=0)

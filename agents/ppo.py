@@ -2,7 +2,7 @@
 
 An episode builds one architecture and earns one reward, at its end. So returns are not discounted (gamma = 1,
 lambda = 1: no bias), batches are large, and learning rate and entropy bonus fall to their ends as the budget is spent.
-The settings were tuned once per scale (``docs/agents.md``); they stand in ``agents/hyperparameters.json``.
+The settings by scale stand in ``agents/hyperparameters.json``; ``docs/agents.md`` says how they were chosen.
 """
 
 from __future__ import annotations

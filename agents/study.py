@@ -1,4 +1,4 @@
-"""The study behind ``agents/hyperparameters.json``: optuna tunes PPO's settings for a scale, and writes what it saw.
+"""A study for ``agents/hyperparameters.json``: optuna tunes PPO's settings for a scale, and writes what it saw.
 
 From a shell::
 
