@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, cli
+from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, cli, cli_options
 from hwgpt_gym.cli_options import DEFAULT_CONSTRAINT, parse_constraints
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import pareto_front, solve
@@ -41,7 +41,9 @@ def test_version_and_help(capsys):
     assert capsys.readouterr().out.strip() == without_arguments.strip()
 
 
-def test_devices_are_all_there_with_their_medians(capsys):
+def test_devices_are_all_there_with_their_medians(capsys, monkeypatch):
+    # Test runners set COLUMNS, which folds the table's labels.
+    monkeypatch.setattr(cli_options.output, "width", 160)
     rows = run_json(capsys, "devices", "--scale", "m")
     assert [row["device"] for row in rows] == list(DEVICES)
     assert rows[2]["median_latency_ms"] == Benchmark("m", "a6000").quantile("latency_ms", 0.5)
