@@ -23,6 +23,7 @@ from hwgpt_gym.agents.problem import SearchProblem, check_integer
 from hwgpt_gym.agents.profiles import PROFILES, Cell, Profile, custom_profile, get_profile
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 
 __all__ = [
@@ -158,10 +159,7 @@ def _note_session(folder: Path, profile: Profile, searches: int, seconds: float,
     path = folder / SESSIONS_FILE
     sessions = read_sessions(folder)
     sessions.append({"profile": profile.name, "searches": searches, "seconds": round(seconds, 1), "workers": workers})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(sessions, indent=1), encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(sessions, indent=1))
 
 
 def read_sessions(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:

@@ -19,6 +19,7 @@ from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
+from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
 
@@ -168,7 +169,6 @@ class Policy:
         from safetensors.torch import save_file
 
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
         description = {
             "schema": SCHEMA,
             "scale": self.space.scale,
@@ -179,9 +179,8 @@ class Policy:
         }
         # Policy and value network share their scaling; each of its names gets a copy, which safetensors asks for.
         weights = {name: value.clone().contiguous() for name, value in self.network.state_dict().items()}
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        save_file(weights, temporary, metadata={"hwgpt_gym": json.dumps(description)})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(weights, temporary, metadata={"hwgpt_gym": json.dumps(description)})
         return path
 
     @classmethod

@@ -13,6 +13,7 @@ import numpy as np
 
 from hwgpt_gym.agents.leaderboard import Profile, get_profile, read_sessions
 from hwgpt_gym.agents.statistics import Record, collect, interval, overtakes, to_table
+from hwgpt_gym.files import write_text
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -61,9 +62,7 @@ def write_report(
         parts += [f"## Scale {scale}", _regret_table(of_scale, [r for r in records if r.cell.scale == scale])]
         parts += [f"![{path.stem}](figures/{path.name})" for path in figures if path.stem.endswith(f"_{scale}")]
         parts += _sections(of_scale, [r for r in records if r.cell.scale == scale])
-    temporary = page.with_name(f".{page.name}.tmp")
-    temporary.write_text("\n\n".join(parts) + "\n", encoding="utf-8")
-    os.replace(temporary, page)
+    write_text(page, "\n\n".join(parts) + "\n")
     return page
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
@@ -148,10 +149,8 @@ class SearchResult:
         metadata = {_METADATA_KEY: json.dumps(self._description() | {"claims": claims}).encode()}
         columns: dict[str, Any] = dict(zip(self.space.decision_names, self.encoded.T, strict=True))
         table = pyarrow.table(columns | {"reward": self.reward} | dict(self.metrics)).replace_schema_metadata(metadata)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        pyarrow.parquet.write_table(table, temporary, compression="zstd")
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            pyarrow.parquet.write_table(table, temporary, compression="zstd")
         return path
 
     @classmethod

@@ -23,6 +23,7 @@ from hwgpt_gym.agents.optuna_search import make_study
 from hwgpt_gym.agents.ppo import PPO, tuned_hyperparameters
 from hwgpt_gym.agents.problem import SearchProblem, check_integer
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.version import __version__
 
@@ -118,10 +119,7 @@ def _run(agent: PPO, scale: str, device: str, budget: int, seed: int) -> dict[st
 
 
 def _write(path: Path, record: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-    os.replace(temporary, path)
+    write_text(path, json.dumps(record, indent=1) + "\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
