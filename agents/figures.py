@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hwgpt_gym.agents.statistics import Record, interval, ranks
+from hwgpt_gym.files import replacing
 
 if TYPE_CHECKING:
     import pandas
@@ -19,32 +20,28 @@ FLOOR: Final = 1e-6
 _RANKED_AT: Final = 1_000
 
 
-def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Path) -> list[Path]:
-    """Draw, for each scale, regret over evaluations, ranks by device, greedy regret and hypervolume ratio.
+def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Path, name: str) -> list[Path]:
+    """Draw regret over evaluations, greedy regret, ranks by device and hypervolume ratio, as far as there are any.
 
     Args:
-        records: The searches.
+        records: The searches, of one scale.
         table: As :func:`hwgpt_gym.agents.statistics.to_table`.
-        folder: Where the figures go, ``leaderboard_{kind}_{scale}.png``.
+        folder: Where the figures go, ``leaderboard_{kind}_{name}.png``.
+        name: What the files are called by.
 
     Returns:
         The files that were written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    paths = []
-    for scale in dict.fromkeys(table["scale"]):
-        part = table[table["scale"] == scale]
-        runs = [item for item in records if item.cell.scale == scale]
-        paths.append(_save(_draw_curves(part, "regret"), folder / f"leaderboard_regret_{scale}.png"))
-        if any(len(item.greedy_curve) for item in runs):
-            paths.append(_save(_draw_greedy(runs), folder / f"leaderboard_greedy_{scale}.png"))
-        if part["device"].nunique() > 1 and (part["evaluations"] == _RANKED_AT).any():
-            paths.append(_save(_draw_ranks(ranks(part, _RANKED_AT)), folder / f"leaderboard_rank_{scale}.png"))
-        volumes = part.dropna(subset="hypervolume_ratio")
-        if volumes["agent"].nunique() > 1:
-            figure = _draw_curves(volumes, "hypervolume_ratio")
-            paths.append(_save(figure, folder / f"leaderboard_hypervolume_{scale}.png"))
-    return paths
+    figures = {"regret": _draw_curves(table, "regret")}
+    if any(len(item.greedy_curve) for item in records):
+        figures["greedy"] = _draw_greedy(records)
+    if table["device"].nunique() > 1 and (table["evaluations"] == _RANKED_AT).any():
+        figures["rank"] = _draw_ranks(ranks(table, _RANKED_AT))
+    volumes = table.dropna(subset="hypervolume_ratio")
+    if volumes["agent"].nunique() > 1:
+        figures["hypervolume"] = _draw_curves(volumes, "hypervolume_ratio")
+    return [_save(figure, folder / f"leaderboard_{kind}_{name}.png") for kind, figure in figures.items()]
 
 
 def _new_figure(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
@@ -56,7 +53,8 @@ def _new_figure(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
 
 
 def _save(figure: Any, path: Path) -> Path:
-    figure.savefig(path, dpi=110, metadata={"Software": None})
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, metadata={"Software": None})
     return path
 
 

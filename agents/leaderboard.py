@@ -13,15 +13,17 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, as_completed
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from hwgpt_gym.agents.problem import SearchProblem, check_integer
 from hwgpt_gym.agents.profiles import PROFILES, Cell, Profile, custom_profile, get_profile
-from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.result import SearchResult, read_description
+from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
@@ -41,7 +43,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 SESSIONS_FILE: Final = "sessions.json"
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @lru_cache(maxsize=64)
@@ -81,14 +82,15 @@ def run_leaderboard(
         The folder.
 
     Raises:
-        ValueError: If there is no such profile, or ``workers`` is not legal.
+        ValueError: If there is no such profile, ``workers`` is not legal, or the folder has a result that was made
+            with other settings or surrogates.
         RuntimeError: If a search failed; all others were finished first.
     """
     profile = get_profile(profile)
     folder = Path(folder)
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     cells = list(profile.cells())
-    missing = [cell for cell in cells if not cell.path(folder).is_file()]
+    missing = [cell for cell in cells if not _is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
     logger.info("%d of %d searches are on disk", len(cells) - len(missing), len(cells))
@@ -113,8 +115,6 @@ def _execute(
     cells: Sequence[Cell], folder: Path, workers: int, progress: bool
 ) -> Iterator[tuple[Cell, BaseException | None]]:
     """Run cells in processes; yield each as it ends, with its error if it failed."""
-    import multiprocessing
-
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -125,33 +125,13 @@ def _execute(
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # Libraries of linear algebra read these when they are loaded, so they have to be set before a process begins.
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    context = multiprocessing.get_context("spawn")
-    pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_initialize)
-    try:
-        with Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
-            task = bar.add_task("Searching", total=len(cells))
-            futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
-            for future in as_completed(futures):
-                cell = futures[future]
-                bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device}")
-                yield cell, future.exception()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-
-
-def _initialize() -> None:
-    """Prepare a worker process: one thread, as the processes are what runs side by side."""
-    import torch
-
-    torch.set_num_threads(1)
+    with single_threaded_pool(workers) as pool, Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
+        task = bar.add_task("Searching", total=len(cells))
+        futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
+        for future in as_completed(futures):
+            cell = futures[future]
+            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device}")
+            yield cell, future.exception()
 
 
 def _note_session(folder: Path, profile: Profile, searches: int, seconds: float, workers: int) -> None:
@@ -169,22 +149,49 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
     return sessions
 
 
-def load_results(profile: Profile, folder: str | os.PathLike[str]) -> Iterator[tuple[Cell, SearchResult]]:
-    """Yield the result of every search of a profile.
+def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Iterator[tuple[Cell, SearchResult]]:
+    """Yield the result of every search.
 
     Raises:
         FileNotFoundError: If one has not been run.
-        ValueError: If a file is not valid, or was made with other surrogates than the shipped ones.
+        ValueError: If a file is not valid, or was made with other settings or surrogates.
     """
-    for cell in profile.cells():
+    for cell in cells:
         path = cell.path(Path(folder))
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
         result = SearchResult.load(path)
-        optimum = _setting(cell.scale, cell.device, cell.constraint)[2]
-        if abs(result.claims.get("optimum_reward", optimum) - optimum) > 1e-9:
-            raise ValueError(f"{path} was made with other surrogates than the shipped ones: delete it and run again")
+        _check_up_to_date(cell, path, result.settings, result.claims)
         yield cell, result
+
+
+def _is_done(cell: Cell, folder: Path) -> bool:
+    """Return whether a search is on disk.
+
+    Raises:
+        ValueError: If it is, but was made otherwise than the cell says.
+    """
+    path = cell.path(folder)
+    if not path.is_file():
+        return False
+    description = read_description(path)
+    _check_up_to_date(cell, path, description["settings"], description["claims"])
+    return True
+
+
+def _check_up_to_date(cell: Cell, path: Path, settings: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
+    # As a file holds them.
+    expected: dict[str, Any] = json.loads(json.dumps(asdict(agent)))
+    differing = [name for name in expected if settings.get(name) != expected[name]]
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{path} was made with {name} {settings.get(name)!r} instead of {expected[name]!r}: delete it and run again"
+        )
+    if abs(claims.get("optimum_reward", optimum) - optimum) > 1e-9:
+        raise ValueError(f"{path} was made with other surrogates than the shipped ones: delete it and run again")
 
 
 def optimum_reward(cell: Cell) -> float:

@@ -179,9 +179,9 @@ PROFILES: Final[dict[str, Profile]] = {
                     _ALL,
                     (
                         *_entries(5, {"exact": 1, "random_search": 50_000, "params_proxy": 1_000}),
-                        *_entries(5, {"local_search": 20_000, "regularized_evolution": 20_000}),
+                        *_entries(5, {"local_search": 50_000, "regularized_evolution": 50_000}),
                         *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
-                        *_entries(1, {"tpe": 100, "reinforce": 20_000, "reinforce_lstm": 5_000}),
+                        *_entries(1, {"tpe": 200, "reinforce": 50_000, "reinforce_lstm": 50_000}),
                         *_entries(1, {"ppo": 50_000, "maskable_ppo": 50_000}),
                     ),
                 ),
@@ -190,8 +190,9 @@ PROFILES: Final[dict[str, Profile]] = {
                         scale,
                         _ONE,
                         (
-                            *_entries(3, {"exact": 1, "random_search": 100_000}),
-                            *_entries(3, {"local_search": 20_000, "regularized_evolution": 20_000, "nsga2": 1_000}),
+                            *_entries(5, {"exact": 1, "random_search": 100_000, "params_proxy": 1_000}),
+                            *_entries(5, {"local_search": 100_000, "regularized_evolution": 100_000}),
+                            *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
                             *_entries(1, {"ppo": 100_000}),
                         ),
                     )
@@ -203,10 +204,41 @@ PROFILES: Final[dict[str, Profile]] = {
         Profile(
             "policies",
             (
-                Grid("s", _ALL, _entries(5, {"ppo": 50_000, "maskable_ppo": 50_000})),
-                *(Grid(scale, _ONE, _entries(1, {"ppo": 100_000})) for scale in ("m", "l")),
+                Grid(
+                    "s",
+                    _ALL,
+                    (
+                        *_entries(5, {"ppo": 50_000, "maskable_ppo": 50_000, "reinforce": 50_000}),
+                        *(entry for budget in (5_000, 10_000, 20_000) for entry in _entries(1, {"ppo": budget})),
+                    ),
+                ),
+                *(
+                    Grid(
+                        scale,
+                        _ONE,
+                        (
+                            *_entries(5, {"ppo": 100_000}),
+                            *(entry for budget in (20_000, 50_000) for entry in _entries(2, {"ppo": budget})),
+                        ),
+                    )
+                    for scale in ("m", "l")
+                ),
             ),
-            "The reinforcement learners at their full budgets.",
+            "An hour: the reinforcement learners with five seeds, and how they grow with their budget.",
+        ),
+        Profile(
+            "models",
+            (
+                Grid(
+                    "s",
+                    _ONE,
+                    (
+                        *_entries(3, {"tpe": 200, "gp": 200}),
+                        *_entries(3, {"mo_tpe": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
+                    ),
+                ),
+            ),
+            "Half an hour: the agents that learn a model of the benchmark, on one device.",
         ),
         Profile(
             "full",
@@ -218,16 +250,15 @@ PROFILES: Final[dict[str, Profile]] = {
                         *_entries(5, {"exact": 1, "params_proxy": 10_000, "random_search": large}),
                         *_entries(5, {"local_search": large, "regularized_evolution": large}),
                         *_entries(5, {"mo_regularized_evolution": 10_000, "nsga2": 10_000}),
-                        *_entries(5, {"tpe": 1_000, "mo_tpe": 1_000}),
-                        *_entries(5, {"gp": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
+                        *_entries(5, {"tpe": 200, "mo_tpe": 200}),
+                        *_entries(1, {"gp": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
                         *_entries(5, {"reinforce": large, "reinforce_lstm": large}),
                         *_entries(5, {"ppo": large, "maskable_ppo": large}),
                     ),
-                    ("p30", "p50", "p70"),
                 )
                 for scale, large in (("s", 50_000), ("m", 100_000), ("l", 100_000))
             ),
-            "Days on two processors: everything.",
+            "A day or two on two processors: every agent, device and scale.",
         ),
     )
 }

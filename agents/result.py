@@ -167,7 +167,7 @@ class SearchResult:
             table = pyarrow.parquet.read_table(path)
         except pyarrow.ArrowInvalid as error:
             raise ValueError(f"{path} is no Parquet file: {error}") from None
-        description = _read_description(path, table)
+        description = _parse_description(path, table.schema)
         try:
             return cls._from_table(table, description)
         except (KeyError, TypeError, ValueError) as error:
@@ -223,6 +223,22 @@ class SearchResult:
 
 
 _COPIED: Final = ("agent", "settings", "scale", "device", "budget", "seed", "wall_time", "cpu_time", "claims")
+
+
+def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a result file says of itself, without its evaluations: agent, settings, claims and so on.
+
+    Raises:
+        ValueError: If it is no such file.
+    """
+    import pyarrow
+    import pyarrow.parquet
+
+    try:
+        schema = pyarrow.parquet.read_schema(path)
+    except pyarrow.ArrowInvalid as error:
+        raise ValueError(f"{path} is no Parquet file: {error}") from None
+    return _parse_description(path, schema)
 
 
 def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = None) -> SearchResult:
@@ -284,9 +300,9 @@ def _reward_of(optimum: Optimum | float) -> float:
     return float(optimum) if isinstance(optimum, int | float | np.floating) else optimum.reward
 
 
-def _read_description(path: object, table: pyarrow.Table) -> dict[str, Any]:
+def _parse_description(path: object, schema: pyarrow.Schema) -> dict[str, Any]:
     try:
-        description = json.loads((table.schema.metadata or {})[_METADATA_KEY])
+        description = json.loads((schema.metadata or {})[_METADATA_KEY])
     except (KeyError, ValueError):
         raise ValueError(f"{path} is no search result: its metadata lack {_METADATA_KEY.decode()!r}") from None
     if not isinstance(description, dict) or description.get("schema") != SCHEMA:

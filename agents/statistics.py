@@ -6,7 +6,8 @@ Learning at the Edge of the Statistical Precipice* (NeurIPS, arXiv 2108.13264), 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -18,7 +19,7 @@ from hwgpt_gym.search_space import FloatArray
 if TYPE_CHECKING:
     import pandas
 
-    from hwgpt_gym.agents.leaderboard import Cell, Profile
+    from hwgpt_gym.agents.leaderboard import Cell
     from hwgpt_gym.agents.result import SearchResult
     from hwgpt_gym.pareto import Box
 
@@ -26,6 +27,8 @@ CHECKPOINTS: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20
 """Numbers of evaluations after which regret is reported."""
 
 RESAMPLES: Final = 1_000
+
+_ROUNDING: Final = 1e-9
 
 
 class Interval(NamedTuple):
@@ -42,7 +45,7 @@ class Record:
 
     Attributes:
         cell: The search.
-        regret: Best-so-far regret by checkpoint.
+        regret: Best-so-far regret by checkpoint, the last one of which is the budget.
         greedy: The last greedy regret, ``nan`` without a policy.
         greedy_curve: Greedy regret by the number of evaluations it was recorded after.
         hypervolume: Hypervolume ratio of all that was evaluated, by checkpoint; empty if not asked for.
@@ -90,23 +93,30 @@ def interval(values: Sequence[float], seed: int = 0) -> Interval:
     return Interval(mean, float(bootstrap.confidence_interval.low), float(bootstrap.confidence_interval.high))
 
 
-def collect(profile: Profile, folder: str) -> list[Record]:
-    """Read all results of a profile.
+def collect(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> list[Record]:
+    """Read the results of searches.
 
     Raises:
-        FileNotFoundError: If a search has not been run.
+        FileNotFoundError: If one has not been run.
         ValueError: If a file is not valid.
     """
     from hwgpt_gym.agents.leaderboard import load_results, optimum_reward
 
-    return [record(cell, result, optimum_reward(cell)) for cell, result in load_results(profile, folder)]
+    return [record(cell, result, optimum_reward(cell)) for cell, result in load_results(cells, folder)]
 
 
 def record(cell: Cell, result: SearchResult, optimum: float) -> Record:
-    """Condense a result."""
+    """Condense a result.
+
+    Raises:
+        ValueError: If a reward is above the optimum's by more than rounding.
+    """
     regret = result.regret(optimum)
-    # The solver stops when it is done: what it has found stays found.
-    at = [point for point in CHECKPOINTS if point <= cell.budget or cell.agent.name == "exact"]
+    if len(regret) and regret[-1] < -_ROUNDING:
+        raise ValueError(f"{cell} earned {-regret[-1]:.3g} more than the certified optimum")
+    at = [*(point for point in CHECKPOINTS if point < cell.budget), cell.budget]
+    if cell.agent.name == "exact":  # It stops when it is done: what it has found stays found.
+        at = list(CHECKPOINTS)
     greedy = result.greedy_regret(optimum)
     # Random search is the yardstick of the multi-objective agents too.
     volumes = cell.agent.multi_objective or cell.agent.name == "random_search"

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hwgpt_gym.agents import AGENTS, validate_result
+from hwgpt_gym.agents import AGENTS, SearchResult, validate_result
 from hwgpt_gym.agents.leaderboard import PROFILES, custom_profile, read_sessions, run_leaderboard
+from hwgpt_gym.agents.ppo import PPO
+from hwgpt_gym.agents.profiles import Entry, Grid, Profile
+from hwgpt_gym.agents.random_search import RandomSearch
+from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
 from hwgpt_gym.agents.report import write_report
-from hwgpt_gym.agents.statistics import collect, interquartile_mean, interval, overtakes, ranks, to_table
+from hwgpt_gym.agents.statistics import collect, interquartile_mean, interval, overtakes, ranks, record, to_table
+from hwgpt_gym.agents.tpe import MultiObjectiveTPE
 
 PROFILE = custom_profile(
     {"exact": 1, "random_search": 1_000, "local_search": 1_000, "regularized_evolution": 1_000, "nsga2": 100},
@@ -59,8 +66,56 @@ def test_a_missing_search_is_reported(tmp_path: Path) -> None:
         write_report(PROFILE, tmp_path, tmp_path / "leaderboard.md")
 
 
+def test_a_search_with_other_settings_is_not_taken_for_the_same(folder: Path, tmp_path: Path) -> None:
+    entry = Entry(RegularizedEvolution(), 100, 1)
+    profile = custom_profile([entry], devices=("a6000",))
+    run_leaderboard(profile, tmp_path, workers=1, progress=False)
+    other = custom_profile([replace(entry, agent=RegularizedEvolution(sample_size=5))], devices=("a6000",))
+    with pytest.raises(ValueError, match="was made with sample_size 10 instead of 5: delete it and run again"):
+        run_leaderboard(other, tmp_path, workers=1, progress=False)
+    with pytest.raises(ValueError, match="sample_size 10 instead of 5"):
+        collect(other.cells(), tmp_path)
+
+
+def test_more_than_the_optimum_is_an_error(folder: Path) -> None:
+    cell = next(cell for cell in PROFILE.cells() if cell.agent.name == "local_search")
+    result = SearchResult.load(cell.path(folder))
+    with pytest.raises(ValueError, match="more than the certified optimum"):
+        record(cell, result, result.best_reward - 1e-6)
+    assert record(cell, result, result.best_reward).regret[1_000] == 0.0
+
+
+def test_profiles_with_searches_in_common_count_them_once(folder: Path, tmp_path: Path) -> None:
+    write_report([PROFILE, replace(PROFILE, name="again")], folder, tmp_path / "twice.md")
+    write_report(PROFILE, folder, tmp_path / "once.md")
+    assert (tmp_path / "twice.csv").read_text() == (tmp_path / "once.csv").read_text()
+
+
+def test_policies_by_budget_and_agents_on_fewer_devices(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"num_envs": 8, "batch_size": 54, "n_steps": 27}
+    few = [Entry(PPO(**settings), budget, 1) for budget in (20, 60)]
+    grids = (
+        Grid("s", ("a6000", "v100"), (Entry(RandomSearch(), 60, 2),)),
+        Grid("s", ("v100",), (*few, Entry(MultiObjectiveTPE(), 30, 1))),
+    )
+    profile = Profile("mixed", grids)
+    folder = run_leaderboard(profile, tmp_path / "results", workers=1, progress=False)
+    page = write_report(profile, folder, tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    whole, part = page.split("## Scale s: v100\n")
+    assert "`random_search` | 60 | 2 × 2" in whole
+    assert "`ppo`" not in whole
+    assert "`random_search` | 60 | 1 × 2" in part
+    # The main table has the greatest budget only, the table of budgets all.
+    assert "`ppo` | 60 | 1 × 1" in part
+    records = collect(profile.cells(), folder)
+    for budget in (20, 60):
+        (item,) = (item for item in records if item.cell.agent.name == "ppo" and item.cell.budget == budget)
+        assert max(item.regret) == budget
+        assert f"| {budget} | {item.regret[budget]:.5f} | {item.greedy:.5f} | 1 |" in part
+
+
 def test_records(folder: Path) -> None:
-    table = to_table(collect(PROFILE, str(folder)))
+    table = to_table(collect(PROFILE.cells(), folder))
     final = table[table["evaluations"] == 1_000].groupby("agent")["regret"].median()
     assert final["exact"] == 0.0
     assert final["local_search"] < final["random_search"]
@@ -97,6 +152,8 @@ def test_profiles_are_made_of_known_agents() -> None:
             assert cell.agent.name in AGENTS
     scales = {cell.scale for cell in PROFILES["quick"].cells()}
     assert scales == {"s", "m", "l"}
+    paths = [cell.path(Path("results")) for cell in PROFILES["policies"].cells()]
+    assert len(set(paths)) == len(paths)
     assert {cell.agent.name for cell in PROFILES["full"].cells()} == set(AGENTS)
     with pytest.raises(ValueError, match="unknown profile 'quik'"):
         run_leaderboard("quik", "nowhere")
