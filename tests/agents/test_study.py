@@ -1,0 +1,112 @@
+"""The study of PPO's settings: a record that can be continued, and settings in use that follow from the records."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hwgpt_gym.agents import study as module
+from hwgpt_gym.agents.ppo import tuned_hyperparameters
+from hwgpt_gym.agents.study import BASELINE, Study, best_hyperparameters, best_settings, main, run_study
+
+STUDY = Study(devices=("v100",), trials=3, budget=60, seeds=1, finalists=1, final_budget=80, final_seeds=2)
+RECORDS = Path(__file__).resolve().parents[2] / "docs" / "studies"
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    output = tmp_path_factory.mktemp("study") / "record.json"
+    run_study(STUDY, output, workers=1)
+    return output
+
+
+def test_the_record(path: Path) -> None:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    assert [trial["number"] for trial in record["trials"]] == [0, 1, 2]
+    assert record["trials"][0]["settings"] == BASELINE
+    assert all([run["seed"] for run in trial["runs"]] == [0] for trial in record["trials"])
+    finals = [final["number"] for final in record["finals"]]
+    best = min(record["trials"], key=lambda trial: trial["value"])["number"]
+    assert finals[0] == best
+    assert 0 in finals
+    assert len(finals) <= 2
+    assert all([run["seed"] for run in final["runs"]] == [1, 2] for final in record["finals"])
+    assert record["best"] == min(record["finals"], key=lambda final: final["value"])["number"]
+    regrets = [run["regret"] for trial in record["trials"] for run in trial["runs"]]
+    assert min(regrets) > 0.0
+
+
+def test_what_is_recorded_is_not_run_again(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = path.read_text(encoding="utf-8")
+    record = json.loads(whole)
+    output = tmp_path / "record.json"
+    output.write_text(json.dumps(record | {"trials": record["trials"][:2], "finals": []}), encoding="utf-8")
+    done: list[tuple[int, int]] = []
+    original = module._run_all
+
+    def counted(pool: Any, study: Any, settings: Any, budget: int, seeds: range) -> Any:
+        done.append((budget, len(seeds)))
+        return original(pool, study, settings, budget, seeds)
+
+    monkeypatch.setattr(module, "_run_all", counted)
+    continued = run_study(STUDY, output, workers=1)
+    assert done == [(60, 1), *[(80, 2)] * len(record["finals"])]
+
+    def without_times(stages: dict[str, Any]) -> Any:
+        trials = [*stages["trials"], *stages["finals"]]
+        return [[{**run, "cpu_time": None} for run in trial["runs"]] for trial in trials], stages["best"]
+
+    assert without_times(continued) == without_times(record)
+
+
+def test_another_record_is_not_overwritten(path: Path, tmp_path: Path) -> None:
+    before = path.read_text(encoding="utf-8")
+    with pytest.raises(ValueError, match="budget 60 instead of 61"):
+        run_study(replace(STUDY, budget=61), path, workers=1)
+    assert path.read_text(encoding="utf-8") == before
+    other = tmp_path / "other.json"
+    other.write_text("[]", encoding="utf-8")
+    with pytest.raises(ValueError, match="no record of a study"):
+        run_study(STUDY, other, workers=1)
+    assert other.read_text(encoding="utf-8") == "[]"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"trials": 0}, "trials must be an integer of at least 1, got 0"),
+        ({"devices": ()}, "at least one device"),
+        ({"devices": ("a6001",)}, "a6000"),
+        ({"transferred": {"num_envs": 8}}, "transferred must have the settings"),
+    ],
+)
+def test_settings_are_checked(changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(STUDY, **changes)
+
+
+def test_settings_of_another_study_are_tried_second(tmp_path: Path) -> None:
+    settings = {**BASELINE, "num_envs": 128, "hidden_size": 32}
+    small = replace(STUDY, trials=2, budget=20, final_budget=20, final_seeds=1, transferred=settings)
+    record = run_study(small, tmp_path / "record.json", workers=1)
+    assert [trial["settings"] for trial in record["trials"]] == [BASELINE, settings]
+
+
+def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(["--trials", "0", "--output", str(tmp_path / "record.json")])
+    assert stopped.value.code == 2
+    assert "trials must be an integer of at least 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scale", ["s", "m", "l"])
+def test_the_settings_in_use_are_those_that_the_study_recommends(scale: str) -> None:
+    record = json.loads((RECORDS / f"ppo_{scale}.json").read_text(encoding="utf-8"))
+    assert record["study"]["scale"] == scale
+    assert best_settings(record) == {name: tuned_hyperparameters()["ppo"][scale][name] for name in BASELINE}
+    for agent in ("ppo", "maskable_ppo"):
+        assert best_hyperparameters(record) == tuned_hyperparameters()[agent][scale]
