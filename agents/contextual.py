@@ -67,11 +67,11 @@ class ContextualPPO:
     high: float = 0.95
     evaluations: int = 170_000
     seed: int = 0
-    num_envs: int = 256
+    num_envs: int = 128
     n_steps: int = 27
-    batch_size: int = 1_728
+    batch_size: int = 864
     n_epochs: int = 4
-    learning_rate: float = 0.002
+    learning_rate: float = 0.003
     entropy_start: float = 0.3
     entropy_end: float = 0.0
     clip_range: float = 0.2

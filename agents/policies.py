@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.torch_layers import FlattenExtractor
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
@@ -24,9 +23,6 @@ from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
 
 SCHEMA: Final = "hwgpt-gym policy 1"
-
-LEAST_DEVIATION: Final = 0.04
-"""The standard deviation below which a context column is not scaled up further."""
 
 
 class PolicyScore(NamedTuple):
@@ -77,7 +73,7 @@ class Policy:
             spaces.Box(0.0, 1.0, (width,), np.float32),
             spaces.Discrete(NUM_ACTIONS),
             lambda _: 0.0,
-            **policy_kwargs(hidden_size, context_columns),
+            **policy_kwargs(space, hidden_size, context_columns),
         )
         return cls(space, network, masked, hidden_size, context_columns)
 
@@ -224,43 +220,20 @@ def policy_class(masked: bool) -> Any:
     return ActorCriticPolicy
 
 
-def policy_kwargs(hidden_size: int, context_columns: int = 0) -> dict[str, Any]:
-    """Return the network's shape: two hidden layers for the policy, two for the value."""
+def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0) -> dict[str, Any]:
+    """Return the network's shape: two hidden layers for the policy, two for the value.
+
+    Raises:
+        ValueError: If the context is not that of one budget and a device.
+    """
     layers = [hidden_size, hidden_size]
     kwargs: dict[str, Any] = {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}
     if context_columns:
-        kwargs |= {
-            "features_extractor_class": ContextScaling,
-            "features_extractor_kwargs": {"context_columns": context_columns},
-        }
+        from hwgpt_gym.agents.context_features import CONTEXT_COLUMNS, ContextFeatures
+
+        if context_columns != CONTEXT_COLUMNS:
+            raise ValueError(
+                f"context_columns must be 0, or {CONTEXT_COLUMNS} for one budget and a device, got {context_columns}"
+            )
+        kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"space": space}}
     return kwargs
-
-
-class ContextScaling(FlattenExtractor):
-    """Standardises the context columns of observations: they vary far less than the one-hot choices beside them.
-
-    Args:
-        observation_space: The observation space; its last columns are the context.
-        context_columns: How many they are.
-    """
-
-    center: torch.Tensor
-    scale: torch.Tensor
-
-    def __init__(self, observation_space: spaces.Space[Any], context_columns: int) -> None:
-        super().__init__(observation_space)
-        width = int(np.prod(observation_space.shape or ()))
-        self.context_columns = context_columns
-        self.register_buffer("center", torch.zeros(width))
-        self.register_buffer("scale", torch.ones(width))
-
-    def fit(self, contexts: FloatArray) -> None:
-        """Set centre and scale from a sample of contexts, ``(n, context_columns)``."""
-        # Few devices are seen, so what hardly differs between them must not become loud: it would be memorised.
-        deviation = np.maximum(contexts.std(axis=0), LEAST_DEVIATION)
-        self.center[-self.context_columns :] = torch.as_tensor(contexts.mean(axis=0), dtype=torch.float32)
-        self.scale[-self.context_columns :] = torch.as_tensor(1.0 / deviation, dtype=torch.float32)
-
-    def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return the observations with standardised context, clipped to four standard deviations."""
-        return ((observations - self.center) * self.scale).clamp(-4.0, 4.0)

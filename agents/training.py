@@ -126,7 +126,7 @@ def make_model(
     """Return an untrained model of Stable-Baselines3, or of sb3-contrib if masked.
 
     Args:
-        env: The environment.
+        env: The environment, a bridge over the vector environment.
         settings: Those of :class:`hwgpt_gym.agents.ppo.PPO`, all of them set.
         seed: Seeds the networks' weights and the actions.
         remaining: Returns the share of the budget that is left, which the learning rate is proportional to.
@@ -149,7 +149,7 @@ def make_model(
         clip_range=settings["clip_range"],
         gamma=1.0,
         gae_lambda=settings["gae_lambda"],
-        policy_kwargs=policy_kwargs(settings["hidden_size"], context_columns),
+        policy_kwargs=policy_kwargs(env.env.bench.space, settings["hidden_size"], context_columns),
         tensorboard_log=None if tensorboard is None else str(tensorboard),
         seed=seed % 2**31,
         device="cpu",

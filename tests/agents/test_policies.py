@@ -7,15 +7,19 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.agents.context_features import CONTEXT_COLUMNS
 from hwgpt_gym.agents.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
 from hwgpt_gym.agents.policies import Policy
 from hwgpt_gym.agents.ppo import PPO, MaskablePPO, tuned_hyperparameters
 from hwgpt_gym.agents.training import SearchVecEnv, encoded_of
+from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
+from hwgpt_gym.search_space import FIRST_LAYER
 
 BENCHMARK = Benchmark("s", "a6000")
 OBJECTIVE = Objective({"latency_ms": "p50"})
@@ -116,6 +120,28 @@ def test_contextual_policy(tmp_path: Path) -> None:
     np.testing.assert_array_equal(evaluate(settings.train(), ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
 
 
+def test_a_contextual_policy_sees_what_choices_take_of_the_budget() -> None:
+    bench = Benchmark("s", "v100")
+    env = HWGPTVectorEnv(64, device=["v100"], constraint={"latency_ms": ("p10", "p90")})
+    env.reset(seed=0)
+    # Biases cost little; all have the middle depth, which the features of a device describe.
+    actions = np.random.default_rng(0).integers(0, 3, (FIRST_LAYER + 2 * bench.space.depths[1], 64))
+    actions[1], actions[2] = 1, 0
+    features = Policy.untrained(bench.space, False, 8, CONTEXT_COLUMNS).network.features_extractor
+    used = []
+    for row in actions:
+        observations, _, terminations, _, infos = env.step(row)
+        seen = torch.as_tensor(observations)
+        assert features(seen).shape == (64, features.features_dim)
+        used.append(features.shares(seen[:, :-CONTEXT_COLUMNS], seen[:, -CONTEXT_COLUMNS:]).used[:, 0].numpy())
+    assert terminations.all()
+    assert (np.diff(used, axis=0) >= -1e-6).all()  # Choices add to what is used.
+    # Features are relative to the typical cost, budgets to the median: a constant of the device lies between.
+    factor = infos["latency_ms"] / infos["constraint"]["latency_ms"] / used[-1]
+    assert factor.std() / factor.mean() < 0.02
+    assert 0.8 < factor.mean() < 1.25
+
+
 def test_contextual_settings() -> None:
     assert not set(UNSEEN_DEVICES) & set(ContextualPPO().devices)
     assert len(ContextualPPO().devices) == 10
@@ -123,3 +149,5 @@ def test_contextual_settings() -> None:
         ContextualPPO(devices=("h100",))
     with pytest.raises(ValueError, match="high"):
         ContextualPPO(low=0.5, high=0.4)
+    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one budget and a device, got 5"):
+        Policy.untrained(BENCHMARK.space, False, 8, 5)
