@@ -181,7 +181,7 @@ PROFILES: Final[dict[str, Profile]] = {
                         *_entries(5, {"exact": 1, "random_search": 50_000, "params_proxy": 1_000}),
                         *_entries(5, {"local_search": 50_000, "regularized_evolution": 50_000}),
                         *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
-                        *_entries(1, {"tpe": 200, "reinforce": 50_000, "reinforce_lstm": 50_000}),
+                        *_entries(1, {"tpe": 200, "reinforce": 50_000, "reinforce_lstm": 20_000}),
                         *_entries(1, {"ppo": 50_000, "maskable_ppo": 50_000}),
                     ),
                 ),
@@ -190,9 +190,9 @@ PROFILES: Final[dict[str, Profile]] = {
                         scale,
                         _ONE,
                         (
-                            *_entries(5, {"exact": 1, "random_search": 100_000, "params_proxy": 1_000}),
-                            *_entries(5, {"local_search": 100_000, "regularized_evolution": 100_000}),
-                            *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
+                            *_entries(3, {"exact": 1, "random_search": 100_000, "params_proxy": 1_000}),
+                            *_entries(3, {"local_search": 100_000, "regularized_evolution": 100_000}),
+                            *_entries(3, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
                             *_entries(1, {"ppo": 100_000}),
                         ),
                     )
@@ -218,7 +218,7 @@ PROFILES: Final[dict[str, Profile]] = {
                         _ONE,
                         (
                             *_entries(5, {"ppo": 100_000}),
-                            *(entry for budget in (20_000, 50_000) for entry in _entries(2, {"ppo": budget})),
+                            *(entry for budget in (20_000, 50_000) for entry in _entries(1, {"ppo": budget})),
                         ),
                     )
                     for scale in ("m", "l")
@@ -233,12 +233,12 @@ PROFILES: Final[dict[str, Profile]] = {
                     "s",
                     _ONE,
                     (
-                        *_entries(3, {"tpe": 200, "gp": 200}),
-                        *_entries(3, {"mo_tpe": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
+                        *_entries(2, {"tpe": 100, "gp": 100}),
+                        *_entries(2, {"mo_tpe": 100, "gp_ehvi": 100, "gp_lsbo": 100, "gp_rsbo": 100}),
                     ),
                 ),
             ),
-            "Half an hour: the agents that learn a model of the benchmark, on one device.",
+            "Minutes: the agents that learn a model of the benchmark, on one device with a small budget.",
         ),
         Profile(
             "full",
@@ -258,7 +258,7 @@ PROFILES: Final[dict[str, Profile]] = {
                 )
                 for scale, large in (("s", 50_000), ("m", 100_000), ("l", 100_000))
             ),
-            "A day or two on two processors: every agent, device and scale.",
+            "Most of a day on two processors: every agent, device and scale.",
         ),
     )
 }

@@ -150,7 +150,7 @@ def _head(profiles: Sequence[Profile], records: Sequence[Record], folder: str | 
             "",
             f"with hwgpt-gym {__version__}, Python {platform.python_version()}, {versions}: {len(records)} searches, "
             f"{sum(item.cpu_time for item in records) / 60.0:.1f} minutes of processor time, {wall:.1f} minutes of "
-            f"wall time in {workers} processes over {len(sessions)} sessions, repeated searches included.",
+            f"wall time in {workers} processes, repeated searches included.",
             "",
             "Regret is the certified optimum's reward less that of the best architecture evaluated so far; the latency "
             "budget is the quantile `constraint` of `leaderboard.csv`. Numbers are interquartile means over "

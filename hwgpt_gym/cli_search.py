@@ -203,7 +203,10 @@ def leaderboard(
     profile: Annotated[
         list[str] | None,
         typer.Option(
-            "--profile", "-p", help="smoke, quick, policies or full; may be repeated.", autocompletion=complete_profile
+            "--profile",
+            "-p",
+            help="smoke, quick, policies, models or full; may be repeated.",
+            autocompletion=complete_profile,
         ),
     ] = None,
     agent: Annotated[
