@@ -209,7 +209,11 @@ PROFILES: Final[dict[str, Profile]] = {
                     _ALL,
                     (
                         *_entries(5, {"ppo": 50_000, "maskable_ppo": 50_000, "reinforce": 50_000}),
-                        *(entry for budget in (5_000, 10_000, 20_000) for entry in _entries(1, {"ppo": budget})),
+                        *(
+                            entry
+                            for budget in (1_000, 5_000, 10_000, 20_000)
+                            for entry in _entries(1, {"ppo": budget, "reinforce": budget})
+                        ),
                     ),
                 ),
                 *(
