@@ -156,7 +156,8 @@ def _overtaking(table: pandas.DataFrame, records: Sequence[Record]) -> list[str]
         rows.append(row)
     text = (
         "The checkpoint from which on an agent's interquartile mean regret is below the other's after the same number "
-        "of evaluations, in runs of the greatest budget: up to then, a policy that anneals over it still explores."
+        "of evaluations, and never above it again. In these runs of the greatest budget, policies that anneal over it "
+        "explore for long."
     )
     return [
         "### Where reinforcement learning overtakes search",

@@ -192,7 +192,10 @@ def ranks(table: pandas.DataFrame, evaluations: int) -> pandas.DataFrame:
 
 
 def overtakes(table: pandas.DataFrame, learner: str, other: str) -> int | None:
-    """Return from which checkpoint on an agent's interquartile mean regret is below another's, or ``None``.
+    """Return from which checkpoint on an agent is ahead of another, or ``None`` if it is not.
+
+    Ahead means that its interquartile mean regret is below the other's, and never above it later. So agents that have
+    both come to the optimum do not fall behind each other again.
 
     Args:
         table: As :func:`to_table`, of one scale.
@@ -203,8 +206,11 @@ def overtakes(table: pandas.DataFrame, learner: str, other: str) -> int | None:
         lambda part: float(interquartile_mean(part.to_numpy()))
     )
     shared = sorted(set(means[learner].index) & set(means[other].index))
-    ahead = [bool(means[learner][point] < means[other][point]) for point in shared]
-    if not ahead or not ahead[-1]:
-        return None
-    last_behind = max((i for i, first in enumerate(ahead) if not first), default=-1)
-    return int(shared[last_behind + 1])
+    result: int | None = None
+    for point in shared:
+        difference = float(means[learner][point] - means[other][point])
+        if difference > _ROUNDING:
+            result = None
+        elif difference < -_ROUNDING and result is None:
+            result = int(point)
+    return result

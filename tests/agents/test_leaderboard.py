@@ -144,6 +144,11 @@ def test_overtaking() -> None:
     assert overtakes(table, "a", "b") == 100
     assert overtakes(table, "b", "a") is None
     assert overtakes(table[table["evaluations"] >= 100], "a", "b") == 100
+    both_solve = pd.DataFrame([("a", 10_000, 0.0), ("b", 10_000, 0.0)], columns=table.columns)
+    table = pd.concat([table, both_solve])
+    assert overtakes(table, "a", "b") == 100
+    assert overtakes(table, "b", "a") is None
+    assert overtakes(both_solve, "a", "b") is None
 
 
 def test_profiles_are_made_of_known_agents() -> None:
