@@ -59,7 +59,7 @@ def _save(figure: Any, path: Path) -> Path:
 
 
 def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
-    figure, axes = _new_figure()
+    figure, axes = _new_figure(9.0)
     for index, agent in enumerate(name for name in dict.fromkeys(table["agent"]) if name != "exact"):
         part = table[table["agent"] == agent]
         points = sorted(set(part["evaluations"]))
@@ -75,8 +75,10 @@ def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
     else:
         axes.set_ylabel("Hypervolume ratio (interquartile mean, 95 % interval)")
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    axes.set_title(f"Scale {table['scale'].iloc[0]}, {table['device'].nunique()} device(s)")
+    # Beside the axes: there are too many agents for a corner.
+    figure.legend(fontsize="small", loc="outside right upper")
+    devices = table["device"].unique()
+    axes.set_title(f"Scale {table['scale'].iloc[0]}, {devices[0] if len(devices) == 1 else f'{len(devices)} devices'}")
     return figure
 
 

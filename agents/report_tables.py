@@ -92,7 +92,7 @@ def _searchers(table: pandas.DataFrame) -> list[str]:
     header = ["device", *(f"`{agent}`" for agent in agents), *(f"`{agent}` beats random" for agent in agents[1:])]
     text = (
         f"Median regret after {COMMON:,} evaluations. Both local search and evolution beat random search on {won} of "
-        f"{len(rows)} devices."
+        f"{len(rows)} device{'s' * (len(rows) > 1)}."
     )
     return [f"### Search after {COMMON:,} evaluations", text, markdown(header, rows)]
 
@@ -103,9 +103,10 @@ def _policy_text(records: Sequence[Record]) -> str:
         runs = [item for item in records if item.cell.agent.name == agent]
         best = _medians(runs, lambda item: item.regret[max(item.regret)])
         greedy = _medians(runs, lambda item: item.greedy)
+        seeds = len({item.cell.seed for item in runs})
         lines.append(
-            f"- `{agent}`, {runs[0].cell.budget:,} evaluations, {len(best)} devices × "
-            f"{len({item.cell.seed for item in runs})} seeds: the worst device's median regret is "
+            f"- `{agent}`, {runs[0].cell.budget:,} evaluations, {len(best)} device{'s' * (len(best) > 1)} × "
+            f"{seeds} seed{'s' * (seeds > 1)}: the worst device's median regret is "
             f"{max(best.values()):.5f} best so far and {max(greedy.values()):.5f} greedy; the slowest run took "
             f"{max(item.wall_time for item in runs):.0f} s of wall time, the greatest processor time is "
             f"{max(item.cpu_time for item in runs):.0f} s."
