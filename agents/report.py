@@ -89,8 +89,13 @@ class Group:
         return "_".join([self.scale] if self.whole else [self.scale, *self.devices])
 
     def of(self, records: Iterable[Record]) -> list[Record]:
-        """Return the records of the group's scale and devices."""
-        return [item for item in records if item.cell.scale == self.scale and item.cell.device in self.devices]
+        """Return the records of the group's scale, devices and agents."""
+        agents = {item.cell.agent.name for item in self.records}
+        return [
+            item
+            for item in records
+            if item.cell.scale == self.scale and item.cell.device in self.devices and item.cell.agent.name in agents
+        ]
 
 
 def groups(records: Sequence[Record]) -> list[Group]:
