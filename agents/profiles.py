@@ -259,8 +259,13 @@ PROFILES: Final[dict[str, Profile]] = {
                         *_entries(5, {"reinforce": large, "reinforce_lstm": large}),
                         *_entries(5, {"ppo": large, "maskable_ppo": large}),
                     ),
+                    constraints,
                 )
-                for scale, large in (("s", 50_000), ("m", 100_000), ("l", 100_000))
+                for scale, large, constraints in (
+                    ("s", 50_000, ("p30", "p50", "p70")),
+                    ("m", 100_000, ("p50",)),
+                    ("l", 100_000, ("p50",)),
+                )
             ),
             "Most of a day on two processors: every agent, device and scale.",
         ),
