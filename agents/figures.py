@@ -32,7 +32,6 @@ def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Pat
     Returns:
         The files that were written.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     figures = {"regret": _draw_curves(table, "regret")}
     if any(len(item.greedy_curve) for item in records):
         figures["greedy"] = _draw_greedy(records)

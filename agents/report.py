@@ -49,8 +49,8 @@ def write_report(
     cells = {cell.path(Path(folder)): cell for profile in chosen for cell in profile.cells()}
     everything = collect(cells.values(), folder)
     records = latest(everything)
-    page.parent.mkdir(parents=True, exist_ok=True)
-    _summary(to_table(everything)).to_csv(page.with_suffix(".csv"), index=False, float_format="%.6g")
+    summary = _summary(to_table(everything))
+    write_text(page.with_suffix(".csv"), summary.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     parts = [_head(chosen, everything, folder)]
     for group in groups(records):
         table = to_table(group.records)

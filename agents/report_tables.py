@@ -101,7 +101,7 @@ def _policy_text(records: Sequence[Record]) -> str:
     lines = []
     for agent in dict.fromkeys(item.cell.agent.name for item in records):
         runs = [item for item in records if item.cell.agent.name == agent]
-        best = _medians(runs, lambda item: item.regret[max(item.regret)])
+        best = _medians(runs, lambda item: item.final)
         greedy = _medians(runs, lambda item: item.greedy)
         seeds = len({item.cell.seed for item in runs})
         lines.append(
@@ -130,7 +130,7 @@ def _policy_table(records: Sequence[Record]) -> str:
     for agent in agents:
         runs = [item for item in records if item.cell.agent.name == agent]
         for form, value in (
-            ("{:.5f}", lambda item: item.regret[max(item.regret)]),
+            ("{:.5f}", lambda item: item.final),
             ("{:.5f}", lambda item: item.greedy),
             ("{:.0f}", lambda item: item.wall_time),
         ):
@@ -181,7 +181,7 @@ def _by_budget(table: pandas.DataFrame, records: Sequence[Record]) -> list[str]:
         row = [f"{budget:,}"]
         for name in learners:
             runs = [item for item in records if (item.cell.agent.name, item.cell.budget) == (name, budget)]
-            row += [_mean_text([item.regret[max(item.regret)] for item in runs])]
+            row += [_mean_text([item.final for item in runs])]
             row += [_mean_text([item.greedy for item in runs]), str(len(runs) or "")]
         at_budget = table[table["evaluations"] == budget]
         row += [_mean_text(at_budget[at_budget["agent"] == name]["regret"].tolist()) for name in others]

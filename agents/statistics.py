@@ -61,6 +61,11 @@ class Record:
     wall_time: float
     cpu_time: float
 
+    @property
+    def final(self) -> float:
+        """Best-so-far regret at the end of the budget."""
+        return self.regret[max(self.regret)]
+
 
 def interquartile_mean(values: FloatArray, axis: int = -1) -> FloatArray:
     """Return the mean of the middle half along an axis."""

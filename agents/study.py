@@ -18,10 +18,10 @@ import json
 import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -54,7 +54,7 @@ BASELINE: Final[Mapping[str, Any]] = {
 
 CONSTRAINT: Final = {"latency_ms": "p50"}
 
-Report = Callable[[int], None]
+Report: TypeAlias = Callable[[int], None]
 """Called with the number of runs that are done, after every trial."""
 
 
@@ -114,16 +114,10 @@ class Study:
 
     def describe(self) -> dict[str, Any]:
         """Return what a record says of the study; a record of another one cannot be continued."""
-        settings = {name: getattr(self, name) for name in self.__dataclass_fields__}
-        return {
-            "agent": PPO.name,
-            "constraint": CONSTRAINT,
-            **settings,
-            "devices": list(self.devices),
-            "hidden_sizes": list(self.hidden_sizes),
-            "baseline": dict(BASELINE),
-            "transferred": None if self.transferred is None else dict(self.transferred),
-        }
+        described = {"agent": PPO.name, "constraint": CONSTRAINT, "baseline": BASELINE, **asdict(self)}
+        # As a file holds them.
+        as_read: dict[str, Any] = json.loads(json.dumps(described))
+        return as_read
 
 
 def run_study(
@@ -177,7 +171,12 @@ def best_settings(record: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         record: As :func:`run_study` returns it.
+
+    Raises:
+        ValueError: If the study is not finished.
     """
+    if "best" not in record:
+        raise ValueError(f"record must be that of a finished study, with 'best', got {list(record)}")
     settings: dict[str, Any] = record["trials"][record["best"]]["settings"]
     return settings
 
@@ -301,7 +300,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    for name, default in ((name, getattr(Study(), name)) for name in Study.__dataclass_fields__):
+    defaults = asdict(Study())
+    for name, default in defaults.items():
         if isinstance(default, str | int):
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"{default}")
     parser.add_argument("--device", action="append", dest="devices", help="may be repeated; a6000 and cpu_amd_7513")
@@ -316,13 +316,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
         transfer = options.pop("transfer")
         options["transferred"] = best_settings(json.loads(Path(transfer).read_text("utf-8"))) if transfer else None
         for name in ("devices", "hidden_sizes"):
-            options[name] = tuple(options[name] or getattr(Study(), name))
+            options[name] = tuple(options[name] or defaults[name])
         study = Study(**options)
         with Progress(console=console) as progress:
             bar = progress.add_task("Training", total=study.runs)
             record = run_study(study, output, workers=workers, report=lambda done: progress.update(bar, completed=done))
             progress.update(bar, completed=study.runs)
-    except ValueError as error:
+    except (OSError, ValueError) as error:
         parser.error(str(error))
     for stage in ("trials", "finals"):
         table = Table("number", "value", "settings", title=stage)

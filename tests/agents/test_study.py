@@ -103,6 +103,12 @@ def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_
         main(["--trials", "0", "--output", str(tmp_path / "record.json")])
     assert stopped.value.code == 2
     assert "trials must be an integer of at least 1" in capsys.readouterr().err
+    unfinished = tmp_path / "unfinished.json"
+    unfinished.write_text('{"trials": []}', encoding="utf-8")
+    for transfer, message in ((unfinished, "finished study"), (tmp_path / "missing.json", "No such file")):
+        with pytest.raises(SystemExit):
+            main(["--transfer", str(transfer), "--output", str(tmp_path / "record.json")])
+        assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
