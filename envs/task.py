@@ -20,7 +20,7 @@ from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.count_model import CountModel
 
 DEVICE_FEATURES: Final = 21
 """The number of features that describe how one cost of a device depends on the architecture."""

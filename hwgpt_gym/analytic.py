@@ -35,7 +35,7 @@ import numpy as np
 
 from hwgpt_gym.devices import LATENCY_BATCH_SIZES, SEQUENCE_LENGTH
 from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, NOT_SET, Encoded, IntArray, SearchSpace
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.count_model import CountModel
 
 Mlp: TypeAlias = Literal["gpt2", "gated"]
 

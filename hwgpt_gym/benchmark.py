@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from hwgpt_gym import analytic
 from hwgpt_gym.devices import DEVICES, Device, get_device
-from hwgpt_gym.effects import layer_effects
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS, get_metric
-from hwgpt_gym.quantiles import cost_quantile, sampled_quantile
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.count_model import CountModel
+from hwgpt_gym.surrogates.effects import layer_effects
 from hwgpt_gym.surrogates.features import Features, extract
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.quantiles import cost_quantile, sampled_quantile
 from hwgpt_gym.surrogates.store import Surrogates, load_surrogates
 
 if TYPE_CHECKING:
@@ -264,7 +264,7 @@ class Benchmark:
         return float(least), float(greatest)
 
     def layer_effects(self, metric: str) -> pandas.DataFrame:
-        """Return what each choice at each layer does to a metric; see :func:`hwgpt_gym.effects.layer_effects`.
+        """Return what each choice at each layer does to a metric; see :func:`hwgpt_gym.surrogates.effects.layer_effects`.
 
         Raises:
             ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.

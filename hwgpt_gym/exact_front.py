@@ -1,7 +1,7 @@
 """The exact Pareto front of perplexity (or accuracy) against costs, over a whole search space.
 
 At given counts all costs are given, so only the architecture of the best perplexity can be on the front: the front of
-the whole space is that of the best architectures of each combination of counts (:mod:`hwgpt_gym.chain_tables`).
+the whole space is that of the best architectures of each combination of counts (:mod:`hwgpt_gym.surrogates.chain_tables`).
 With one cost, sorting by cost and keeping what improves perplexity finds it; with several, moocore's filter does.
 """
 
@@ -16,11 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix, single_cost
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.surrogates.count_model import CountModel
 
 TOLERANCE: Final = 1e-9
 """How much worse in log-perplexity (or accuracy) than a cheaper one an architecture is still evaluated exactly."""

@@ -1,7 +1,7 @@
 """The exact optimum of an objective over a whole search space, and what else can be known exactly.
 
 Costs depend on counts alone, and at given counts every reward falls with perplexity (or stands still). So the best
-architecture is the best of the best ones of each combination of counts, which :mod:`hwgpt_gym.chain_tables` has:
+architecture is the best of the best ones of each combination of counts, which :mod:`hwgpt_gym.surrogates.chain_tables` has:
 112,326 of them at scale s, 1.6 million at m and 8.0 million at l, instead of 10^12, 10^23 and 10^35 architectures.
 
 Screening all combinations costs a few passes over arrays. Whatever comes within :data:`TOLERANCE` of the best is then
@@ -19,13 +19,13 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix, single_cost
 from hwgpt_gym.exact_front import ParetoFront, pareto_front
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
 from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.cost import CountModel
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.surrogates.count_model import CountModel
 
 __all__ = [
     "Extremes",

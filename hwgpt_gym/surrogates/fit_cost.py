@@ -33,7 +33,7 @@ from hwgpt_gym.search_space import (
     IntArray,
     SearchSpace,
 )
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.drift import Drift, fit_drift, grouped_median, local_spread
 
 ROUNDS: Final = 6

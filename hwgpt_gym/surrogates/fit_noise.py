@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.search_space import FloatArray
-from hwgpt_gym.surrogates.noise import LEVELS, NoiseModel
+from hwgpt_gym.surrogates.noise_model import LEVELS, NoiseModel
 
 SESSION_RANKS: Final = 8
 """Parts into which sessions are ranked, each with a distribution of repeats of its own."""
@@ -22,7 +22,7 @@ class NoiseFit:
     """The noise of one device and metric.
 
     Attributes:
-        session: Quantiles of the session's log-ratio at :data:`~hwgpt_gym.surrogates.noise.LEVELS`, ``(3, K)``.
+        session: Quantiles of the session's log-ratio at :data:`~hwgpt_gym.surrogates.noise_model.LEVELS`, ``(3, K)``.
         repeat: Quantiles of the repeat's log-ratio by the session's rank, ``(3, SESSION_RANKS, K)``.
     """
 

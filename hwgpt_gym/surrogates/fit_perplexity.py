@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.ridge import choose_strengths, solve_dual
 
 POOLED_BELOW: Final = 1500

@@ -13,9 +13,9 @@ import numpy as np
 
 from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import SearchSpace, get_search_space
-from hwgpt_gym.surrogates.cost import CountModel
-from hwgpt_gym.surrogates.noise import NoiseModel
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.count_model import CountModel
+from hwgpt_gym.surrogates.noise_model import NoiseModel
 
 SCHEMA_VERSION: Final = 1
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"

@@ -14,15 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgpt_gym import SEARCH_SPACES, Benchmark, SearchSpace
-from hwgpt_gym.chain_tables import GROUPS, ChainTables, cost_matrix
 from hwgpt_gym.dataset import load_dataset
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import PENALTIES, Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_budget, pareto_front, runner_up, solve, worst
 from hwgpt_gym.pareto import losses_sign
 from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray
-from hwgpt_gym.surrogates.cost import CountModel
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, cost_matrix
+from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.store import Surrogates
 
 TINY = (

@@ -10,7 +10,7 @@ import pytest
 
 from hwgpt_gym import SEARCH_SPACES
 from hwgpt_gym.dataset import load_dataset
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.drift import fit_drift, grouped_median
 from hwgpt_gym.surrogates.fit_cost import fit_cost, fit_memory
 from hwgpt_gym.surrogates.score_cost import FOLDS, held_out_folds, score_costs

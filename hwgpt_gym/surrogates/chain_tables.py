@@ -1,6 +1,6 @@
 """The best chain of layers for every combination of counts, by dynamic programming.
 
-A :class:`~hwgpt_gym.surrogates.perplexity.ChainModel` couples its two chains (the layers' MLPs and the layers' heads)
+A :class:`~hwgpt_gym.surrogates.chain_model.ChainModel` couples its two chains (the layers' MLPs and the layers' heads)
 only through counts, and every cost depends on counts alone. So of all chains with the same counts only the best one
 matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n + 2) / 2`` of them, its *states*
 ``(c1, c2)``, the numbers of layers with the second and with the third choice. ``docs/optimum.md`` has the recurrence.
@@ -27,9 +27,9 @@ from hwgpt_gym.search_space import (
     IntArray,
     SearchSpace,
 )
-from hwgpt_gym.surrogates.cost import CountModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import count_features
-from hwgpt_gym.surrogates.perplexity import ChainModel
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hwgpt_gym.search_space import FloatArray, SearchSpace
-from hwgpt_gym.surrogates.cost import CountModel
-from hwgpt_gym.surrogates.perplexity import ChainModel
+from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.count_model import CountModel
 
 if TYPE_CHECKING:
     import pandas
