@@ -108,7 +108,7 @@ def fit(
     Example: hwgpt-gym surrogates fit --dataset measurements --scale s --output weights
     """
     from hwgpt_gym.dataset import load_dataset
-    from hwgpt_gym.surrogates.fit import fit_surrogates
+    from hwgpt_gym.fitting.fit import fit_surrogates
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
     measurements = load_dataset(dataset)
@@ -131,7 +131,7 @@ def report(
     Example: hwgpt-gym surrogates report --dataset measurements --page docs/surrogates.md
     """
     from hwgpt_gym.dataset import load_dataset
-    from hwgpt_gym.surrogates.report import write_report
+    from hwgpt_gym.fitting.model_card import write_report
 
     measurements = load_dataset(dataset)
     with _status() as show:

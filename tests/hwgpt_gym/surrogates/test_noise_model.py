@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgpt_gym.dataset import load_dataset
-from hwgpt_gym.surrogates.fit_cost import fit_cost
-from hwgpt_gym.surrogates.fit_noise import SESSION_RANKS, NoiseFit, coverage, fit_noise, noise_model
+from hwgpt_gym.fitting.count_fit import fit_cost
+from hwgpt_gym.fitting.noise_fit import SESSION_RANKS, NoiseFit, coverage, fit_noise, noise_model
+from hwgpt_gym.fitting.score_cost import held_out_folds
 from hwgpt_gym.surrogates.noise_model import LEVELS, NoiseModel
-from hwgpt_gym.surrogates.score_cost import held_out_folds
 
 ROWS = 3000
 

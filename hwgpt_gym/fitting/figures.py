@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from hwgpt_gym.dataset import Dataset, ScaleMeasurements
 from hwgpt_gym.devices import DEVICES
+from hwgpt_gym.fitting.chain_fit import fit_perplexity
+from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
+from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
+from hwgpt_gym.fitting.score_cost import held_out_folds
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.plotting import new_figure, save_figure
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
-from hwgpt_gym.surrogates.fit_cost import fit_cost, fit_memory
-from hwgpt_gym.surrogates.fit_noise import coverage, fit_noise
-from hwgpt_gym.surrogates.fit_perplexity import fit_perplexity
-from hwgpt_gym.surrogates.score_cost import held_out_folds
 from hwgpt_gym.surrogates.store import DEVICE_COSTS
 
 if TYPE_CHECKING:

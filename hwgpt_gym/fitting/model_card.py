@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Final
 from hwgpt_gym.dataset import Dataset
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
+from hwgpt_gym.fitting import figures
 from hwgpt_gym.search_space import SEARCH_SPACES
-from hwgpt_gym.surrogates import figures
 from hwgpt_gym.surrogates.store import DEVICE_COSTS, MEMORY_COSTS
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def write_report(
     """
     import pandas
 
-    from hwgpt_gym.surrogates.fit import score_scale
+    from hwgpt_gym.fitting.fit import score_scale
 
     path = Path(page)
     text = path.read_text(encoding="utf-8")

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.dataset import ScaleMeasurements
+from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
+from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
-from hwgpt_gym.surrogates.fit_cost import CostFit, fit_cost, fit_memory
-from hwgpt_gym.surrogates.fit_noise import coverage, fit_noise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

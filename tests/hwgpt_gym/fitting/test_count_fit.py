@@ -10,10 +10,10 @@ import pytest
 
 from hwgpt_gym import SEARCH_SPACES
 from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
+from hwgpt_gym.fitting.drift import fit_drift, grouped_median
+from hwgpt_gym.fitting.score_cost import FOLDS, held_out_folds, score_costs
 from hwgpt_gym.surrogates.count_model import CountModel
-from hwgpt_gym.surrogates.drift import fit_drift, grouped_median
-from hwgpt_gym.surrogates.fit_cost import fit_cost, fit_memory
-from hwgpt_gym.surrogates.score_cost import FOLDS, held_out_folds, score_costs
 
 SPACE = SEARCH_SPACES["s"]
 ROWS = 2000

@@ -2,7 +2,7 @@
 
 A model is a ridge regression on groups of features (:data:`TERMS`): effects that depths and biases share, the
 deviations of each depth and of each bias from them, layers next to each other and two apart, and counts. Each group
-has a strength of its own, chosen by leave-one-out cross-validation (:mod:`hwgpt_gym.surrogates.ridge`).
+has a strength of its own, chosen by leave-one-out cross-validation (:mod:`hwgpt_gym.fitting.ridge`).
 
 Where many rows are not measured, a chain model of a *teacher*'s predictions for all of them is a feature too. Where few
 are measured, the widths share what is left to learn (:data:`POOLED_TERMS`), in units of their standard deviations.
@@ -17,9 +17,9 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.fitting.ridge import choose_strengths, solve_dual
 from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.ridge import choose_strengths, solve_dual
 
 POOLED_BELOW: Final = 1500
 """With fewer measured rows than this, the embedding widths share effects."""

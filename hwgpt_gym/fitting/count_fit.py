@@ -1,7 +1,7 @@
 """Fit the cost models: what the architecture costs, with the drift of the machine that measured it taken off.
 
 A measured cost is modelled as ``(linear in counts) * exp(drift) * noise``. The two parts are fitted in turns: the drift
-(:mod:`hwgpt_gym.surrogates.drift`) to the log-ratios of measured to predicted values, the counts by iteratively
+(:mod:`hwgpt_gym.fitting.drift`) to the log-ratios of measured to predicted values, the counts by iteratively
 re-weighted least squares of the *relative* error of the values with the drift taken off. Rows are weighted by the
 inverse square of the spread around them, so that contention bursts count little, times Tukey's biweight
 (Beaton & Tukey, "The fitting of power series", Technometrics 16(2), 1974), so that outliers do not count at all.
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.analytic import flops
+from hwgpt_gym.fitting.drift import Drift, fit_drift, grouped_median, local_spread
 from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
@@ -34,7 +35,6 @@ from hwgpt_gym.search_space import (
     SearchSpace,
 )
 from hwgpt_gym.surrogates.count_model import CountModel
-from hwgpt_gym.surrogates.drift import Drift, fit_drift, grouped_median, local_spread
 
 ROUNDS: Final = 6
 """Turns of drift and counts; more change predictions by a few hundredths of the measurements' scatter."""

@@ -1,0 +1,1 @@
+"""Who fits the surrogates to measurements; a user of the package never opens it."""
