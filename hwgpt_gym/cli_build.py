@@ -13,7 +13,7 @@ from hwgpt_gym.cli_options import Json, complete_scale, messages, output, print_
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 
 if TYPE_CHECKING:
-    from hwgpt_gym.dataset import Dataset
+    from hwgpt_gym.dataset.measurements import Dataset
 
 dataset_app = typer.Typer(help="Build and check a dataset of measurements.", no_args_is_help=True)
 surrogates_app = typer.Typer(help="Fit the surrogates, and report how good they are.", no_args_is_help=True)
@@ -51,7 +51,7 @@ def build(
     """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from hwgpt_gym.upstream import build_dataset
+    from hwgpt_gym.dataset.upstream import build_dataset
 
     scales = [get_search_space(name).scale for name in scale or SEARCH_SPACES]
     if not checkout.is_dir():
@@ -78,7 +78,7 @@ def check(
 
     Example: hwgpt-gym dataset check measurements
     """
-    from hwgpt_gym.dataset import load_dataset
+    from hwgpt_gym.dataset.measurements import load_dataset
 
     dataset = load_dataset(folder)
     dataset.validate()
@@ -107,7 +107,7 @@ def fit(
 
     Example: hwgpt-gym surrogates fit --dataset measurements --scale s --output weights
     """
-    from hwgpt_gym.dataset import load_dataset
+    from hwgpt_gym.dataset.measurements import load_dataset
     from hwgpt_gym.fitting.fit import fit_surrogates
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
@@ -130,7 +130,7 @@ def report(
 
     Example: hwgpt-gym surrogates report --dataset measurements --page docs/surrogates.md
     """
-    from hwgpt_gym.dataset import load_dataset
+    from hwgpt_gym.dataset.measurements import load_dataset
     from hwgpt_gym.fitting.model_card import write_report
 
     measurements = load_dataset(dataset)

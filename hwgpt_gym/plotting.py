@@ -10,7 +10,7 @@ import numpy as np
 import typer
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.dataset import DATASET_VARIABLE, load_dataset
+from hwgpt_gym.dataset.measurements import DATASET_VARIABLE, load_dataset
 from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum import ParetoFront, pareto_front

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.dataset import Dataset, ScaleMeasurements
+from hwgpt_gym.dataset.measurements import Dataset, ScaleMeasurements
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_perplexity
 from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
-from hwgpt_gym.dataset import Dataset, ScaleMeasurements
+from hwgpt_gym.dataset.measurements import Dataset, ScaleMeasurements
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_perplexity
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory

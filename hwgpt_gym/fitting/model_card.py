@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hwgpt_gym.dataset import Dataset
+from hwgpt_gym.dataset.measurements import Dataset
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
 from hwgpt_gym.fitting import figures

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.dataset import ScaleMeasurements
+from hwgpt_gym.dataset.measurements import ScaleMeasurements
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hwgpt_gym import SEARCH_SPACES, Architecture, analytic
-from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.dataset.measurements import load_dataset
 
 SCALES = ("s", "m", "l")
 

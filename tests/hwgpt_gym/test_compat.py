@@ -10,7 +10,7 @@ import pytest
 from hwgpt_gym import DEVICES, Architecture, get_search_space
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.compat import HWGPT
-from hwgpt_gym.dataset import JOULES_PER_WATT_HOUR, Dataset, load_dataset
+from hwgpt_gym.dataset.measurements import JOULES_PER_WATT_HOUR, Dataset, load_dataset
 
 ALL = ["latencies", "energies", "flops", "params", "float16_memory", "bfloat16_memory"]
 

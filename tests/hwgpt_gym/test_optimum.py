@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgpt_gym import SEARCH_SPACES, Benchmark, SearchSpace
-from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import PENALTIES, Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_budget, pareto_front, runner_up, solve, worst

@@ -10,7 +10,7 @@ import torch
 
 from hwgpt_gym import SEARCH_SPACES, Architecture, analytic, get_search_space
 from hwgpt_gym.analytic import HEAD_SIZE, Mlp
-from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.transformer import ROTARY_SIZE, RotaryPositions, Transformer, build
 
 SMALL = Architecture("s", 192, 10, (2, 3, 4, 2, 3, 4, 2, 3, 4, 2), (4, 8, 12, 4, 8, 12, 4, 8, 12, 4), True)

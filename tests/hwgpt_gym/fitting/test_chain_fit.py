@@ -10,7 +10,7 @@ from scipy.optimize import check_grad
 from scipy.stats import kendalltau
 
 from hwgpt_gym import SearchSpace
-from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_chain, fit_perplexity, fit_teacher
 from hwgpt_gym.fitting.ridge import choose_strengths, leave_one_out, solve_dual
 from hwgpt_gym.fitting.score_perplexity import score_perplexity

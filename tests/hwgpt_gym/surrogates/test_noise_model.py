@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgpt_gym.dataset import load_dataset
+from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting.count_fit import fit_cost
 from hwgpt_gym.fitting.noise_fit import SESSION_RANKS, NoiseFit, coverage, fit_noise, noise_model
 from hwgpt_gym.fitting.score_cost import held_out_folds

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hwgpt_gym.unpickling import PlainUnpickler, UnsafePickleError, load_plain_pickle
+from hwgpt_gym.dataset.plain_pickle import PlainUnpickler, UnsafePickleError, load_plain_pickle
 
 
 class Calls:

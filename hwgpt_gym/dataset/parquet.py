@@ -1,4 +1,4 @@
-"""Reading and checking the columns of a dataset's parquet files; see :mod:`hwgpt_gym.dataset`."""
+"""Reading and checking the columns of a dataset's parquet files; see :mod:`hwgpt_gym.dataset.measurements`."""
 
 from __future__ import annotations
 

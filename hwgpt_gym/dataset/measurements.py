@@ -3,7 +3,7 @@
 The folder has one sub-folder per scale, with ``architectures.parquet`` and a ``{device}.parquet`` per device,
 whose rows are joined to the architectures on ``order``, the position in the profiling sequence. Units are the
 files': milliseconds, watt-hours, megabytes of 10^6 bytes; ``energy_j`` and ``energy_j_std`` are in joules.
-:func:`hwgpt_gym.upstream.build_dataset` builds such a folder from HW-GPT-Bench's raw files.
+:func:`hwgpt_gym.dataset.upstream.build_dataset` builds such a folder from HW-GPT-Bench's raw files.
 
 Floating-point columns are stored as float32 and handed out as float64, integers as int64.
 """
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.columns import check_values, encode_architectures, floats, integers, join_rows, read_table
+from hwgpt_gym.dataset.parquet import check_values, encode_architectures, floats, integers, join_rows, read_table
 from hwgpt_gym.devices import DEVICES, Device, get_device
 from hwgpt_gym.search_space import (
     SEARCH_SPACES,

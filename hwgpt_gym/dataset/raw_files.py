@@ -1,4 +1,4 @@
-"""Finding and reading HW-GPT-Bench's raw pickles; see :mod:`hwgpt_gym.upstream`."""
+"""Finding and reading HW-GPT-Bench's raw pickles; see :mod:`hwgpt_gym.dataset.upstream`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hwgpt_gym.dataset.plain_pickle import load_plain_pickle
 from hwgpt_gym.search_space import get_search_space
-from hwgpt_gym.unpickling import load_plain_pickle
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ c730d4b; ``{suffix}`` is none for scale s, ``_m`` and ``_l``:
 ``arch_ppl_bench_{scale}/ppl_observations_tracker_*``                                     perplexity, accuracy
 ========================================================================================  ========================
 
-They are read through :mod:`hwgpt_gym.unpickling`, which executes nothing. What is corrected on the way:
+They are read through :mod:`hwgpt_gym.dataset.plain_pickle`, which executes nothing. What is corrected on the way:
 
 - Latencies are taken from the observations with their own units (seconds or milliseconds), not from the stored
   means, which mix the two. Energies are watt-hours, whatever ``unit_energy`` says.
@@ -36,9 +36,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from hwgpt_gym.dataset.raw_files import RawEntry, find_blocks, read_blocks
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.files import replacing
-from hwgpt_gym.raw_files import RawEntry, find_blocks, read_blocks
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
 
 if TYPE_CHECKING:

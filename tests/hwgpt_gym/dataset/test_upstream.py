@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from hwgpt_gym import DEVICES, Architecture, get_search_space
-from hwgpt_gym.dataset import Dataset
-from hwgpt_gym.unpickling import UnsafePickleError
-from hwgpt_gym.upstream import UPSTREAM_NAMES, build_dataset
+from hwgpt_gym.dataset.measurements import Dataset
+from hwgpt_gym.dataset.plain_pickle import UnsafePickleError
+from hwgpt_gym.dataset.upstream import UPSTREAM_NAMES, build_dataset
 
 RESULTS = Path("data_collection") / "raw_results_hw"
 BLOCKS = ((0, 3), (3, 6))

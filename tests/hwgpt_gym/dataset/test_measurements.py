@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from hwgpt_gym import DEVICES, get_search_space
-from hwgpt_gym.dataset import Dataset, default_dataset_path, load_dataset
+from hwgpt_gym.dataset.measurements import Dataset, default_dataset_path, load_dataset
 
 ROWS = 12
 Change = Callable[[pa.Table], pa.Table]
@@ -287,7 +287,7 @@ def test_default_path(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_import_is_light() -> None:
     heavy = ("pyarrow", "pandas", "torch")
-    code = f"import sys, hwgpt_gym.dataset; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, hwgpt_gym.dataset.measurements; print([name for name in {heavy} if name in sys.modules])"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
 
