@@ -114,7 +114,7 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
     def pareto_front(self, gamma: float = 1.0) -> list[RewardVector]:
         """Return the exact Pareto front, of the last episode's device if there are several.
 
-        :func:`hwgpt_gym.exact_front.pareto_front` also tells the architectures.
+        :func:`hwgpt_gym.optimum.front.pareto_front` also tells the architectures.
 
         Args:
             gamma: The discount factor, which MO-Gymnasium's tools hand over; rewards come at the end, so only 1 keeps
@@ -129,7 +129,7 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         """
         if gamma != 1.0:
             raise ValueError(f"gamma must be 1, got {gamma!r}: the front is that of undiscounted returns")
-        from hwgpt_gym.exact_front import pareto_front
+        from hwgpt_gym.optimum.front import pareto_front
 
         task = self._episodes.task
         device = int(self._episodes.contexts.device[0])

@@ -12,6 +12,7 @@ from hwgpt_gym import analytic
 from hwgpt_gym.devices import DEVICES, Device, get_device
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS, get_metric
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.effects import layer_effects
@@ -257,14 +258,12 @@ class Benchmark:
             return (low, high) if np.ndim(low) else (float(low), float(high))
         bounds = self.surrogates.ranges.get(metric)
         if bounds is None:
-            from hwgpt_gym.optimum import chain_extremes
-
             bounds = chain_extremes(self.chain_model(metric))[:2]
         least, greatest = np.exp(bounds) if metric == "perplexity" else bounds
         return float(least), float(greatest)
 
     def layer_effects(self, metric: str) -> pandas.DataFrame:
-        """Return what each choice at each layer does to a metric; see :func:`hwgpt_gym.surrogates.effects.layer_effects`.
+        """Return what each choice at each layer does to a metric, as :func:`~hwgpt_gym.surrogates.effects.layer_effects` says.
 
         Raises:
             ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.

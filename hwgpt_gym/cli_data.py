@@ -34,7 +34,7 @@ from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.exact_front import ParetoFront
+    from hwgpt_gym.optimum.front import ParetoFront
 
 SeveralDevices = Annotated[
     str,

@@ -95,7 +95,7 @@ def search(
 def _hypervolume_ratio(run: Run, agent: Agent) -> dict[str, float]:
     """Return how much of the exact front's hypervolume a multi-objective agent has found."""
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.exact_front import pareto_front
+    from hwgpt_gym.optimum.front import pareto_front
     from hwgpt_gym.pareto import box, hypervolume_ratio
 
     if not agent.multi_objective:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.exact_front import ParetoFront
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.optimum.front import ParetoFront
 from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:

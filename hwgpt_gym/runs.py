@@ -33,10 +33,10 @@ from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.exact_front import pareto_front
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
+from hwgpt_gym.optimum.front import pareto_front
 from hwgpt_gym.report import write_report
 from hwgpt_gym.version import __version__
 

@@ -15,8 +15,8 @@ from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import NoiseFit, fit_noise, noise_model
 from hwgpt_gym.fitting.score_cost import score_costs
 from hwgpt_gym.fitting.score_perplexity import score_perplexity
-from hwgpt_gym.optimum import chain_extremes
 from hwgpt_gym.search_space import EMBED_DIM
+from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.noise_model import NoiseModel
 from hwgpt_gym.surrogates.store import DEVICE_COSTS, MEMORY_COSTS, WEIGHTS_FOLDER, Surrogates, save_surrogates

@@ -9,13 +9,12 @@ matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
@@ -30,9 +29,6 @@ from hwgpt_gym.search_space import (
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import count_features
-
-if TYPE_CHECKING:
-    from hwgpt_gym.benchmark import Benchmark
 
 MLP_CHAIN: Final = 0
 HEAD_CHAIN: Final = 1
@@ -161,17 +157,6 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
     costs += head[1] * third
     return costs
-
-
-def single_cost(bench: Benchmark, metric: str) -> CountModel:
-    """Return the model of a cost on the one device of a benchmark.
-
-    Raises:
-        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one.
-    """
-    if METRICS[get_metric(metric, COST_METRICS).key].per_device and bench.device is None:
-        raise ValueError(f"{metric!r} depends on the device: make the benchmark of one device, got {bench!r}")
-    return bench.count_model(metric)
 
 
 def _count_states(n_layer: int) -> IntArray:

@@ -88,7 +88,7 @@ def test_plain_make_is_silent() -> None:
 
 
 def test_no_episode_beats_the_front_and_its_architectures_reach_it() -> None:
-    from hwgpt_gym.exact_front import pareto_front
+    from hwgpt_gym.optimum.front import pareto_front
 
     env = gym.make("HWGPT-MO-v0", device="v100")
     env.reset(seed=0)

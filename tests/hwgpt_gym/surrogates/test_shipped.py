@@ -11,8 +11,8 @@ from scipy.stats import kendalltau
 from hwgpt_gym import DEVICES, METRICS, Benchmark
 from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting.fit import fit_device_cost
-from hwgpt_gym.optimum import chain_extremes
 from hwgpt_gym.surrogates import load_surrogates
+from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 
 SCALES = ("s", "m", "l")
 

@@ -1,7 +1,8 @@
 """The exact Pareto front of perplexity (or accuracy) against costs, over a whole search space.
 
 At given counts all costs are given, so only the architecture of the best perplexity can be on the front: the front of
-the whole space is that of the best architectures of each combination of counts (:mod:`hwgpt_gym.surrogates.chain_tables`).
+the whole space is that of the best architectures of each combination of counts
+(:mod:`hwgpt_gym.surrogates.chain_tables`).
 With one cost, sorting by cost and keeping what improves perplexity finds it; with several, moocore's filter does.
 """
 
@@ -19,7 +20,7 @@ from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 
 TOLERANCE: Final = 1e-9
@@ -126,3 +127,14 @@ def _candidates(losses: FloatArray) -> npt.NDArray[np.intp]:
     best_of_cheaper = np.minimum.accumulate(quality)[:-1]
     improves = np.concatenate([[True], quality[1:] <= best_of_cheaper + TOLERANCE])
     return np.sort(ascending[improves])
+
+
+def single_cost(bench: Benchmark, metric: str) -> CountModel:
+    """Return the model of a cost on the one device of a benchmark.
+
+    Raises:
+        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one.
+    """
+    if METRICS[get_metric(metric, COST_METRICS).key].per_device and bench.device is None:
+        raise ValueError(f"{metric!r} depends on the device: make the benchmark of one device, got {bench!r}")
+    return bench.count_model(metric)

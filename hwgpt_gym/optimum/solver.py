@@ -1,10 +1,11 @@
 """The exact optimum of an objective over a whole search space, and what else can be known exactly.
 
 Costs depend on counts alone, and at given counts every reward falls with perplexity (or stands still). So the best
-architecture is the best of the best ones of each combination of counts, which :mod:`hwgpt_gym.surrogates.chain_tables` has:
+architecture is the best of the best ones of each combination of counts, which
+:mod:`hwgpt_gym.surrogates.chain_tables` has:
 112,326 of them at scale s, 1.6 million at m and 8.0 million at l, instead of 10^12, 10^23 and 10^35 architectures.
 
-Screening all combinations costs a few passes over arrays. Whatever comes within :data:`TOLERANCE` of the best is then
+Screening all combinations costs a few passes over arrays. Whatever comes within rounding of the best is then
 evaluated through the benchmark and the objective themselves, so results are theirs to the last bit and do not depend on
 the rounding of a sum in another order. Ties are broken the same way every time: the greatest reward; of these the least
 perplexity; of these the first by embedding width, depth, bias, counts of the MLP chain and counts of the head chain.
@@ -12,42 +13,19 @@ perplexity; of these the first by embedding width, depth, bias, counts of the ML
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.exact_front import ParetoFront, pareto_front
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
+from hwgpt_gym.optimum.front import single_cost
 from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix, single_cost
+from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
+from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
-
-__all__ = [
-    "Extremes",
-    "Optimum",
-    "ParetoFront",
-    "chain_extremes",
-    "extremes",
-    "nearest_to_budget",
-    "pareto_front",
-    "runner_up",
-    "solve",
-    "worst",
-]
-
-TOLERANCE: Final = 1e-9
-"""How far below the best screened score (relative, where it exceeds 1) an architecture is still evaluated exactly."""
-
-_MAX_CANDIDATES: Final = 4096
-"""Architectures evaluated exactly per group. More only tie where a score is flat, as that of infeasible ones is."""
-
-Score: TypeAlias = Callable[[Group], FloatArray]
-Keys: TypeAlias = Callable[[Encoded], Sequence[FloatArray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,22 +57,6 @@ class Optimum:
         return float(self.outcome.reward[0])
 
 
-class Extremes(NamedTuple):
-    """The least and the greatest value of a metric, or prediction of a chain model, over a search space.
-
-    Attributes:
-        least: In the metric's unit; of a chain model of perplexity, log-perplexity.
-        greatest: Likewise.
-        least_encoded: An architecture that has the least value, ``int8 (1, D)``.
-        greatest_encoded: An architecture that has the greatest value, ``int8 (1, D)``.
-    """
-
-    least: float
-    greatest: float
-    least_encoded: Encoded
-    greatest_encoded: Encoded
-
-
 def solve(bench: Benchmark, objective: Objective) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
@@ -113,7 +75,7 @@ def solve(bench: Benchmark, objective: Objective) -> Optimum:
     """
     bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
-    optimum = _optimum(bench, bound, _best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
+    optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
     if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
         raise ValueError(_unsatisfiable(bench, bound))
     return optimum
@@ -133,7 +95,7 @@ def worst(bench: Benchmark, objective: Objective) -> Optimum:
     tables = chain_tables(bench.chain_model("perplexity"), greatest=True)
     rewards = _rewards(bench, bound, tables)
     keys = _keys(bench, bound, sign=-1.0)
-    return _optimum(bench, bound, _best(tables, lambda group: -rewards(group), keys))
+    return _optimum(bench, bound, best(tables, lambda group: -rewards(group), keys))
 
 
 def runner_up(bench: Benchmark, optimum: Optimum) -> Optimum:
@@ -157,7 +119,7 @@ def runner_up(bench: Benchmark, optimum: Optimum) -> Optimum:
             matrix[np.ix_(mlp, head)] = -np.inf
         return matrix
 
-    return _optimum(bench, optimum.objective, _best(tables, score, _keys(bench, optimum.objective)))
+    return _optimum(bench, optimum.objective, best(tables, score, _keys(bench, optimum.objective)))
 
 
 def extremes(bench: Benchmark, metric: str) -> Extremes:
@@ -178,16 +140,6 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
         encoded = np.concatenate([_extreme_cost(cost, tables, sign) for sign in (1.0, -1.0)])
     least, greatest = bench.evaluate(encoded, [metric])[metric].tolist()
     return Extremes(least, greatest, encoded[:1], encoded[1:])
-
-
-def chain_extremes(model: ChainModel) -> Extremes:
-    """Find the least and the greatest prediction of a chain model over its search space."""
-    least = _best(
-        chain_tables(model), lambda group: -chain_tables(model).values(group), lambda encoded: (model.predict(encoded),)
-    )
-    tables = chain_tables(model, greatest=True)
-    greatest = _best(tables, tables.values, lambda encoded: (-model.predict(encoded),))
-    return Extremes(float(model.predict(least)[0]), float(model.predict(greatest)[0]), least, greatest)
 
 
 def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
@@ -216,7 +168,7 @@ def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
         return np.abs(cost.predict(encoded) - budget), bench.evaluate(encoded, ["perplexity"])["perplexity"]
 
-    return _best(tables, distances, keys)
+    return best(tables, distances, keys)
 
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
@@ -243,41 +195,13 @@ def _keys(bench: Benchmark, bound: BoundObjective, sign: float = 1.0) -> Keys:
     return keys
 
 
-def _best(tables: ChainTables, score: Score, keys: Keys) -> Encoded:
-    """Find the architecture of the greatest score.
-
-    Args:
-        tables: The best architectures by counts.
-        score: A group's scores, up to rounding, ``float64 (S, S)``.
-        keys: What to minimise exactly among architectures within rounding of the greatest score, first key first.
-
-    Returns:
-        A batch of one, ``int8 (1, D)``.
-    """
-    tops = [float(score(group).max()) for group in GROUPS]
-    bound = max(tops) - TOLERANCE * max(1.0, abs(max(tops)))
-    candidates = []
-    for group, top in zip(GROUPS, tops, strict=True):
-        if top >= bound:
-            states = np.flatnonzero(score(group) >= bound)
-            if len(states) > _MAX_CANDIDATES:
-                values = tables.values(group).take(states)
-                order = np.argsort(-values if tables.greatest else values, kind="stable")
-                states = np.sort(states[order[:_MAX_CANDIDATES]])
-            candidates.append(tables.decode(group, states))
-    encoded = np.concatenate(candidates)
-    # The last key of lexsort is its first; it is stable, so the first state wins what is left.
-    first = np.lexsort(tuple(keys(encoded))[::-1])[:1]
-    return encoded[first]
-
-
 def _extreme_cost(cost: CountModel, tables: ChainTables, sign: float) -> Encoded:
     """Find the architecture of the least cost (``sign`` 1) or of the greatest (-1), ``int8 (1, D)``."""
 
     def score(group: Group) -> FloatArray:
         return -sign * cost_matrix(cost, group, tables.states(group.depth))
 
-    return _best(tables, score, lambda encoded: (sign * cost.predict(encoded),))
+    return best(tables, score, lambda encoded: (sign * cost.predict(encoded),))
 
 
 def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optimum:
