@@ -35,7 +35,7 @@ from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvol
 from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
 from hwgpt_gym.agents.result import SearchResult, validate_result
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
-from hwgpt_gym.search_space import suggest
+from hwgpt_gym.checks import suggest
 
 AGENTS: Final[dict[str, type[Agent]]] = {
     agent.name: agent

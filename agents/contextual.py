@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.agents.problem import check_between, check_integer
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.search_space import FloatArray
 

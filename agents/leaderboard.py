@@ -20,11 +20,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from hwgpt_gym.agents.problem import SearchProblem, check_integer
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.profiles import PROFILES, Cell, Profile, custom_profile, get_profile
 from hwgpt_gym.agents.result import SearchResult, read_description
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 

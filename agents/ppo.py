@@ -15,7 +15,8 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem, check_between, check_integer, run_search
+from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem, run_search
+from hwgpt_gym.checks import check_between, check_integer
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.policies import Policy

@@ -10,13 +10,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from numbers import Integral
 from typing import TYPE_CHECKING, Any, ClassVar, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.metrics import METRICS, get_metric
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace
@@ -251,39 +251,6 @@ def run_search(
     finally:
         problem.progress = None
     return problem.result(agent.name, asdict(agent), time.perf_counter() - wall, time.process_time() - cpu)
-
-
-def check_integer(name: str, value: object, least: int) -> int:
-    """Return a setting that has to be an integer of at least some value.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
-        raise ValueError(f"{name} must be an integer of at least {least}, got {value!r}")
-    return int(value)
-
-
-def check_between(name: str, value: object, low: float, high: float, *, open_low: bool = False) -> float:
-    """Return a setting that has to be a number within bounds (inclusive, unless ``open_low``).
-
-    Raises:
-        ValueError: If it is not.
-    """
-    number = isinstance(value, int | float | np.floating) and not isinstance(value, bool)
-    if not number or not (low < value if open_low else low <= value) or not value <= high:  # type: ignore[operator]
-        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {value!r}")
-    return float(value)  # type: ignore[arg-type]
-
-
-def check_choice(name: str, value: object, legal: Sequence[object]) -> None:
-    """Check a setting that has to be one of a few values.
-
-    Raises:
-        ValueError: If it is not.
-    """
-    if value not in legal:
-        raise ValueError(f"{name} must be one of {list(legal)}, got {value!r}")
 
 
 def _check_trade_off(benchmark: Benchmark, trade_off: Sequence[str]) -> tuple[str, ...]:

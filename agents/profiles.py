@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from hwgpt_gym.agents import AGENTS, Agent, make_agent
-from hwgpt_gym.agents.problem import check_integer
+from hwgpt_gym.checks import check_integer, suggest
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.objective import Objective
-from hwgpt_gym.search_space import get_search_space, suggest
+from hwgpt_gym.search_space import get_search_space
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from hwgpt_gym.agents.problem import Agent, SearchProblem, check_integer
+from hwgpt_gym.agents.problem import Agent, SearchProblem
+from hwgpt_gym.checks import check_integer
 
 
 @dataclass(frozen=True)

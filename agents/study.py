@@ -27,9 +27,10 @@ import numpy as np
 
 from hwgpt_gym.agents.optuna_search import make_study
 from hwgpt_gym.agents.ppo import PPO, tuned_hyperparameters
-from hwgpt_gym.agents.problem import SearchProblem, check_integer
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.devices import get_device
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective

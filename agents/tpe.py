@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.optuna_search import make_study, suggest, tell
-from hwgpt_gym.agents.problem import Agent, SearchProblem, check_integer
+from hwgpt_gym.agents.problem import Agent, SearchProblem
+from hwgpt_gym.checks import check_integer
 
 
 @dataclass(frozen=True)

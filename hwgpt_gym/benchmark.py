@@ -263,7 +263,7 @@ class Benchmark:
         return float(least), float(greatest)
 
     def layer_effects(self, metric: str) -> pandas.DataFrame:
-        """Return what each choice at each layer does to a metric, as :func:`~hwgpt_gym.surrogates.effects.layer_effects` says.
+        """Return what each choice at each layer does to a metric (:func:`~hwgpt_gym.surrogates.effects.layer_effects`).
 
         Raises:
             ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.

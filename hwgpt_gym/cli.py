@@ -14,7 +14,8 @@ from typing import Annotated, Final
 import typer
 
 from hwgpt_gym import cli_build, cli_data, cli_policies, cli_search
-from hwgpt_gym.cli_options import INTERRUPTED, messages
+from hwgpt_gym.cli_options import INTERRUPTED
+from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
 
 WRONG_INPUT: Final = 2

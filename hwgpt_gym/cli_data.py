@@ -21,13 +21,9 @@ from hwgpt_gym.cli_options import (
     check_at_least,
     complete_devices,
     complete_metric,
-    floats,
-    format_metric,
     make_objective,
-    make_table,
-    output,
-    print_json,
 )
+from hwgpt_gym.console import floats, format_metric, make_table, output, print_json
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space

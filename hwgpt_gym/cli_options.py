@@ -6,33 +6,22 @@ before numpy's slower relatives are.
 
 from __future__ import annotations
 
-import json
-import os
-import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
+from hwgpt_gym.checks import suggest
+from hwgpt_gym.console import format_metric
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import COST_METRICS, METRICS
 from hwgpt_gym.objective import PENALTIES, Objective
-from hwgpt_gym.search_space import SEARCH_SPACES, suggest
+from hwgpt_gym.search_space import SEARCH_SPACES
 
 if TYPE_CHECKING:
     from hwgpt_gym.objective import BoundObjective, Penalty
 
-NARROW: Final = 120
-"""Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
-
-output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW)
-"""Where results go."""
-
-messages = Console(stderr=True, highlight=False)
-"""Where progress and remarks go, so that results can be piped."""
 
 DEFAULT_CONSTRAINT: Final = ("latency_ms=p50",)
 """The default of ``--constraint``, which is the environment's: the median latency of the search space."""
@@ -198,32 +187,6 @@ def check_known(option: str, value: str, legal: Iterable[str]) -> None:
         raise ValueError(f"unknown {option} {value!r}: {suggest(value, names)}")
 
 
-def format_metric(key: str, value: float) -> str:
-    """Write a metric for people; its unit stands in the metric's label."""
-    if key == "flops":
-        return f"{value / 1e9:,.2f} G"
-    if key == "params":
-        return f"{value:,.0f}"
-    return f"{value:,.4f}" if key == "accuracy" else f"{value:,.3f}"
-
-
-def print_json(value: object) -> None:
-    """Print a value as JSON, whatever the width of the terminal."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
-
-
-def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
-    """Make a table; the columns at the positions ``right`` hold numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
-    for position, column in enumerate(columns):
-        table.add_column(
-            column, justify="right" if position in right else "left", overflow="fold", no_wrap=position == 0
-        )
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
 def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tuple[str, str, str, str]]:
     """Return rows of metric, value, budget and the share of the budget that is used."""
     rows = []
@@ -234,8 +197,3 @@ def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tup
             (METRICS[key].label, format_metric(key, value), "" if budget is None else format_metric(key, budget), share)
         )
     return rows
-
-
-def floats(metrics: Mapping[str, Any]) -> dict[str, float]:
-    """Return metrics of one architecture as plain numbers, from values or from arrays of one."""
-    return {key: float(value.item() if hasattr(value, "item") else value) for key, value in metrics.items()}

@@ -25,12 +25,9 @@ from hwgpt_gym.cli_options import (
     complete_devices,
     complete_trainable,
     make_objective,
-    make_table,
-    messages,
-    output,
     parse_constraints,
-    print_json,
 )
+from hwgpt_gym.console import make_table, messages, output, print_json
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.contextual import ContextualScore

@@ -25,13 +25,9 @@ from hwgpt_gym.cli_options import (
     complete_agent,
     complete_device,
     complete_profile,
-    floats,
     make_objective,
-    make_table,
-    messages,
-    output,
-    print_json,
 )
+from hwgpt_gym.console import floats, make_table, messages, output, print_json
 from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:

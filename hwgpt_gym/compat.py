@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import suggest
 from hwgpt_gym.devices import get_device
-from hwgpt_gym.search_space import Architecture, suggest
+from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:
     from hwgpt_gym.transformer import Transformer

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from hwgpt_gym.agents import make_agent
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.cli_options import format_metric
+from hwgpt_gym.console import format_metric
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, Literal
 
-from hwgpt_gym.search_space import suggest
+from hwgpt_gym.checks import suggest
 
 SEQUENCE_LENGTH: Final = 1024
 """Tokens in a sequence, for every metric."""

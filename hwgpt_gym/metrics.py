@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hwgpt_gym.search_space import suggest
+from hwgpt_gym.checks import suggest
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, ge
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import suggest
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
-from hwgpt_gym.search_space import FloatArray, suggest
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark

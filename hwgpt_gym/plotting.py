@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,22 +10,14 @@ import typer
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.dataset.measurements import DATASET_VARIABLE, load_dataset
-from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum import ParetoFront, pareto_front
 from hwgpt_gym.pareto import box, hypervolume_ratio, losses_sign, non_dominated
 from hwgpt_gym.search_space import Encoded
+from hwgpt_gym.style import new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-
-def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
-    """Return an empty figure that belongs to no window; sizes in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
 
 
 def plot_front(
@@ -72,12 +63,6 @@ def plot_front(
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False, markerscale=3.0)
     return axes
-
-
-def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:
-    """Write a figure in the format of the path's suffix, under a temporary name that is then renamed."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=150)
 
 
 def _draw_front(

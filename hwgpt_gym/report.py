@@ -9,7 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
-from hwgpt_gym.cli_options import format_metric
+from hwgpt_gym.console import format_metric
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.files import write_text
 from hwgpt_gym.metrics import METRICS

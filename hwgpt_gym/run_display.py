@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from hwgpt_gym.cli_options import format_metric, make_table, messages
+from hwgpt_gym.console import format_metric, make_table, messages
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:

@@ -16,6 +16,7 @@ from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum.front import ParetoFront
 from hwgpt_gym.search_space import Architecture
+from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -23,13 +24,6 @@ if TYPE_CHECKING:
     from hwgpt_gym.agents.result import SearchResult
     from hwgpt_gym.envs.hwgpt import HWGPTEnv
     from hwgpt_gym.optimum import Optimum
-
-INK: Final = "#1f2933"
-FAINT: Final = "#7b8794"
-BLUE: Final = "#3f83b7"
-AMBER: Final = "#e8a33d"
-RED: Final = "#d64545"
-GREEN: Final = "#2f9e6e"
 
 
 _SIZE: Final = (5.8, 4.4)
@@ -48,7 +42,7 @@ def save_learning_curve(
         target: The regret to reach.
         random: Random search at the same number of evaluations.
     """
-    from hwgpt_gym.plotting import new_figure, save_figure
+    from hwgpt_gym.style import new_figure, save_figure
 
     figure = new_figure()
     figure.set_size_inches(*_SIZE)
@@ -99,7 +93,8 @@ def save_pareto_picture(
     Raises:
         ValueError: If the front is not of two metrics.
     """
-    from hwgpt_gym.plotting import new_figure, plot_front, save_figure
+    from hwgpt_gym.plotting import plot_front
+    from hwgpt_gym.style import new_figure, save_figure
 
     figure = new_figure()
     figure.set_size_inches(*_SIZE)

@@ -14,7 +14,6 @@ Models*, NeurIPS 2024 (arXiv 2405.10299), Table 1.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -417,10 +416,3 @@ def _scale_of(embed_dim: object) -> str:
             return scale
     legal = [width for space in SEARCH_SPACES.values() for width in space.embed_dims]
     raise ValueError(f"sample_embed_dim must be one of {legal}, got {embed_dim!r}")
-
-
-def suggest(value: object, legal: Iterable[str]) -> str:
-    """Return a phrase that lists what is legal, nearest names first, for error messages."""
-    names = list(legal)
-    near = difflib.get_close_matches(str(value).lower(), names, n=3, cutoff=0.5)
-    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)}"

@@ -15,8 +15,8 @@ from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
 from hwgpt_gym.fitting.score_cost import held_out_folds
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.plotting import new_figure, save_figure
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
+from hwgpt_gym.style import new_figure, save_figure
 from hwgpt_gym.surrogates.store import DEVICE_COSTS
 
 if TYPE_CHECKING:

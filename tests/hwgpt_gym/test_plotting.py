@@ -11,7 +11,8 @@ import pytest
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.optimum import pareto_front
-from hwgpt_gym.plotting import new_figure, plot_front, save_figure
+from hwgpt_gym.plotting import plot_front
+from hwgpt_gym.style import new_figure, save_figure
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

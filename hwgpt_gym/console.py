@@ -1,0 +1,54 @@
+"""What is printed: results and messages apart, tables, JSON, metrics for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+NARROW: Final = 120
+"""Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
+
+
+output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW)
+"""Where results go."""
+
+
+messages = Console(stderr=True, highlight=False)
+"""Where progress and remarks go, so that results can be piped."""
+
+
+def format_metric(key: str, value: float) -> str:
+    """Write a metric for people; its unit stands in the metric's label."""
+    if key == "flops":
+        return f"{value / 1e9:,.2f} G"
+    if key == "params":
+        return f"{value:,.0f}"
+    return f"{value:,.4f}" if key == "accuracy" else f"{value:,.3f}"
+
+
+def print_json(value: object) -> None:
+    """Print a value as JSON, whatever the width of the terminal."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
+    """Make a table; the columns at the positions ``right`` hold numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    for position, column in enumerate(columns):
+        table.add_column(
+            column, justify="right" if position in right else "left", overflow="fold", no_wrap=position == 0
+        )
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def floats(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Return metrics of one architecture as plain numbers, from values or from arrays of one."""
+    return {key: float(value.item() if hasattr(value, "item") else value) for key, value in metrics.items()}
