@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.construction import Lanes
 from hwgpt_gym.envs.episodes import Episodes, Step
-from hwgpt_gym.envs.interface import (
+from hwgpt_gym.envs.gym_interface import (
     Observation,
     check_action,
     check_render_mode,

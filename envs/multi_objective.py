@@ -12,8 +12,8 @@ from gymnasium import spaces
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.episodes import Step
+from hwgpt_gym.envs.gym_interface import Observation, check_render_mode
 from hwgpt_gym.envs.hwgpt import HWGPTEnv
-from hwgpt_gym.envs.interface import Observation, check_render_mode
 from hwgpt_gym.envs.settings import DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.metrics import COST_METRICS, get_metric

@@ -18,7 +18,7 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from hwgpt_gym.envs.interface import Observation
+from hwgpt_gym.envs.gym_interface import Observation
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
 Info = dict[str, Any]

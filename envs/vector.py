@@ -15,7 +15,7 @@ from gymnasium.vector.utils import batch_space
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.construction import Lanes
 from hwgpt_gym.envs.episodes import Episodes
-from hwgpt_gym.envs.interface import (
+from hwgpt_gym.envs.gym_interface import (
     RENDER_MODES,
     Observation,
     add_info,
