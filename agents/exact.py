@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from hwgpt_gym.agents.problem import Agent, SearchProblem
+from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.problem import (
+    SearchProblem,
+)
 
 
 @dataclass(frozen=True)

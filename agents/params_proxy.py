@@ -8,7 +8,10 @@ from typing import ClassVar
 import numpy as np
 
 from hwgpt_gym import analytic
-from hwgpt_gym.agents.problem import Agent, SearchProblem
+from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.problem import (
+    SearchProblem,
+)
 from hwgpt_gym.checks import check_between, check_integer
 
 

@@ -30,8 +30,8 @@ from hwgpt_gym.cli_options import (
 from hwgpt_gym.console import make_table, messages, output, print_json
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.contextual import ContextualScore
-    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.agents.ppo.contextual import ContextualScore
+    from hwgpt_gym.agents.ppo.policy import Policy
 
 CONTEXTUAL: Final = "contextual_ppo"
 """PPO on all devices and budgets at once; the other trainable agents are those of the registry."""
@@ -101,7 +101,7 @@ def _train_contextual(scale: str, budget: int, seed: int, folder: Path) -> None:
 
     from rich.progress import Progress
 
-    from hwgpt_gym.agents.contextual import ContextualPPO, evaluate
+    from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
     from hwgpt_gym.runs import POLICY
 
     settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
@@ -132,8 +132,8 @@ def evaluate(
 
     Example: hwgpt-gym evaluate runs/ppo-20260101-120000
     """
-    from hwgpt_gym.agents import contextual
-    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.agents.ppo import contextual
+    from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.runs import POLICY
 
     check_at_least("--episodes", episodes)

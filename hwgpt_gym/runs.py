@@ -29,7 +29,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem
+from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.problem import (
+    Callback,
+    SearchProblem,
+)
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.benchmark import Benchmark
@@ -41,7 +45,7 @@ from hwgpt_gym.report import write_report
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.agents.ppo.policy import Policy
 
 POLICY: Final = "policy.safetensors"
 

@@ -12,7 +12,7 @@ import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, validate_result
 from hwgpt_gym.agents.leaderboard import PROFILES, custom_profile, read_sessions, run_leaderboard
-from hwgpt_gym.agents.ppo import PPO
+from hwgpt_gym.agents.ppo.agent import PPO
 from hwgpt_gym.agents.profiles import Entry, Grid, Profile
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution

@@ -131,12 +131,12 @@ class Policy:
             seed: Seeds the sampled episodes.
 
         Raises:
-            ValueError: If the policy has a context (see :mod:`hwgpt_gym.agents.contextual`) or the scale differs.
+            ValueError: If the policy has a context (see :mod:`hwgpt_gym.agents.ppo.contextual`) or the scale differs.
         """
         from hwgpt_gym.optimum import solve
 
         if self.context_columns:
-            raise ValueError("the policy has a context: evaluate it with hwgpt_gym.agents.contextual.evaluate")
+            raise ValueError("the policy has a context: evaluate it with hwgpt_gym.agents.ppo.contextual.evaluate")
         if bench.scale != self.space.scale or episodes < 1:
             raise ValueError(
                 f"bench must be of scale {self.space.scale!r} and episodes at least 1, got {bench!r}, {episodes}"
@@ -229,7 +229,7 @@ def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0
     layers = [hidden_size, hidden_size]
     kwargs: dict[str, Any] = {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}
     if context_columns:
-        from hwgpt_gym.agents.context_features import CONTEXT_COLUMNS, ContextFeatures
+        from hwgpt_gym.agents.ppo.context_features import CONTEXT_COLUMNS, ContextFeatures
 
         if context_columns != CONTEXT_COLUMNS:
             raise ValueError(

@@ -2,7 +2,7 @@
 
 An episode builds one architecture and earns one reward, at its end. So returns are not discounted (gamma = 1,
 lambda = 1: no bias), batches are large, and learning rate and entropy bonus fall to their ends as the budget is spent.
-The settings by scale stand in ``agents/hyperparameters.json``; ``docs/agents.md`` says how they were chosen.
+The settings by scale stand in ``agents/ppo/hyperparameters.json``; ``docs/agents.md`` says how they were chosen.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hwgpt_gym.agents.problem import Agent, Callback, SearchProblem, run_search
+from hwgpt_gym.agents.agent import Agent, run_search
+from hwgpt_gym.agents.problem import (
+    Callback,
+    SearchProblem,
+)
 from hwgpt_gym.checks import check_between, check_integer
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.agents.result import SearchResult
 
 
 @lru_cache
 def tuned_hyperparameters() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
-    """Return the tuned settings by agent and scale, from ``agents/hyperparameters.json``."""
-    text = files("hwgpt_gym.agents").joinpath("hyperparameters.json").read_text(encoding="utf-8")
+    """Return the tuned settings by agent and scale, from ``agents/ppo/hyperparameters.json``."""
+    text = files("hwgpt_gym.agents.ppo").joinpath("hyperparameters.json").read_text(encoding="utf-8")
     tuned: Mapping[str, Mapping[str, Mapping[str, Any]]] = json.loads(text)
     return tuned
 
@@ -115,7 +119,7 @@ class PPO(Agent):
         return result, trained[0]
 
     def _train(self, problem: SearchProblem, tensorboard: Path | str | None) -> Policy:
-        from hwgpt_gym.agents.training import train
+        from hwgpt_gym.agents.ppo.training import train
 
         return train(problem, asdict(self.resolve(problem)), masked=self.masked, tensorboard=tensorboard)
 

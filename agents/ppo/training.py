@@ -14,7 +14,7 @@ import torch
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
 
-from hwgpt_gym.agents.policies import Policy, policy_class, policy_kwargs
+from hwgpt_gym.agents.ppo.policy import Policy, policy_class, policy_kwargs
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.envs.sb3 import HWGPTVecEnv
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
@@ -99,7 +99,7 @@ def train(
 
     Args:
         problem: The problem.
-        settings: Those of :class:`hwgpt_gym.agents.ppo.PPO`, all of them set.
+        settings: Those of :class:`hwgpt_gym.agents.ppo.agent.PPO`, all of them set.
         masked: Whether to mask actions that are not distinct.
         tensorboard: A folder to write TensorBoard's events to.
     """
@@ -127,7 +127,7 @@ def make_model(
 
     Args:
         env: The environment, a bridge over the vector environment.
-        settings: Those of :class:`hwgpt_gym.agents.ppo.PPO`, all of them set.
+        settings: Those of :class:`hwgpt_gym.agents.ppo.agent.PPO`, all of them set.
         seed: Seeds the networks' weights and the actions.
         remaining: Returns the share of the budget that is left, which the learning rate is proportional to.
         masked: Whether to mask actions that are not distinct.

@@ -11,9 +11,9 @@ import numpy.typing as npt
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
 
-from hwgpt_gym.agents.contextual import ContextualPPO
-from hwgpt_gym.agents.policies import Policy
-from hwgpt_gym.agents.training import make_model, preserved_random_state
+from hwgpt_gym.agents.ppo.contextual import ContextualPPO
+from hwgpt_gym.agents.ppo.policy import Policy
+from hwgpt_gym.agents.ppo.training import make_model, preserved_random_state
 from hwgpt_gym.envs.construction import NUM_ACTIONS
 from hwgpt_gym.envs.sb3 import HWGPTVecEnv
 from hwgpt_gym.envs.settings import make_settings

@@ -1,4 +1,4 @@
-"""The study behind ``agents/hyperparameters.json``: optuna tunes PPO's settings for a scale and records what it saw.
+"""The study behind ``agents/ppo/hyperparameters.json``: optuna tunes PPO's settings for a scale and records what it saw.
 
 It has two stages. The first one searches: optuna's TPE proposes settings, which train on a few devices with a small
 budget. The settings that were chosen by hand before there was a study (:data:`BASELINE`) are the first trial. The
@@ -9,7 +9,7 @@ Settings are scored by the mean over runs of the decimal logarithms of two regre
 and greedy, added up; regrets below 1e-5 count as 1e-5. The record is written after every trial, and a study that was
 interrupted continues from it. From a shell::
 
-    python -m hwgpt_gym.agents.study --scale s --output docs/studies/ppo_s.json
+    python -m hwgpt_gym.agents.ppo.study --scale s --output docs/studies/ppo_s.json
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 
 from hwgpt_gym.agents.optuna_search import make_study
-from hwgpt_gym.agents.ppo import PPO, tuned_hyperparameters
+from hwgpt_gym.agents.ppo.agent import PPO, tuned_hyperparameters
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
@@ -183,7 +183,7 @@ def best_settings(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_hyperparameters(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a finished study recommends, all of them, as ``agents/hyperparameters.json`` has them.
+    """Return the settings that a finished study recommends, all of them, as ``agents/ppo/hyperparameters.json`` has them.
 
     Args:
         record: As :func:`run_study` returns it.
@@ -297,7 +297,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.table import Table
 
     parser = argparse.ArgumentParser(
-        prog="python -m hwgpt_gym.agents.study",
+        prog="python -m hwgpt_gym.agents.ppo.study",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -2,7 +2,7 @@
 
 A search begins anew for every device and every budget. A contextual policy reads both from the observation and builds
 an architecture in one episode, also for devices it was never trained on: the environment describes a device by its
-normalised cost coefficients. Rebuild and evaluate it with ``python -m hwgpt_gym.agents.contextual``.
+normalised cost coefficients. Rebuild and evaluate it with ``python -m hwgpt_gym.agents.ppo.contextual``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.policies import Policy
+    from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.envs.task import Task
 
 UNSEEN_DEVICES: Final = ("a6000", "rtx3080", "cpu_amd_7452")
@@ -101,7 +101,7 @@ class ContextualPPO:
         Args:
             callback: Called with the number of architectures built so far, after every step that finished some.
         """
-        from hwgpt_gym.agents.contextual_training import train
+        from hwgpt_gym.agents.ppo.contextual_training import train
 
         return train(self, callback)
 
@@ -184,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from rich.progress import Progress
     from rich.table import Table
 
-    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.contextual", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.ppo.contextual", description=__doc__)
     for name, default in asdict(ContextualPPO()).items():
         if isinstance(default, int | float):
             parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)

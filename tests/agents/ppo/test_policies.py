@@ -11,11 +11,11 @@ import torch
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
-from hwgpt_gym.agents.context_features import CONTEXT_COLUMNS
-from hwgpt_gym.agents.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
-from hwgpt_gym.agents.policies import Policy
-from hwgpt_gym.agents.ppo import PPO, MaskablePPO, tuned_hyperparameters
-from hwgpt_gym.agents.training import SearchVecEnv, encoded_of
+from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO, tuned_hyperparameters
+from hwgpt_gym.agents.ppo.context_features import CONTEXT_COLUMNS
+from hwgpt_gym.agents.ppo.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
+from hwgpt_gym.agents.ppo.policy import Policy
+from hwgpt_gym.agents.ppo.training import SearchVecEnv, encoded_of
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
