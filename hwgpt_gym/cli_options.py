@@ -72,7 +72,7 @@ def complete_trainable(incomplete: str) -> list[str]:
 
 def complete_profile(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a leaderboard."""
-    from hwgpt_gym.agents.profiles import PROFILES
+    from hwgpt_gym.agents.leaderboard.suites import PROFILES
 
     return [(name, profile.description) for name, profile in PROFILES.items() if name.startswith(incomplete)]
 

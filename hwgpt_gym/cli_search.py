@@ -234,8 +234,8 @@ def leaderboard(
 
     Example: hwgpt-gym leaderboard --agent random_search=1000 --agent local_search=1000 --device a6000 --seeds 3
     """
-    from hwgpt_gym.agents.leaderboard import custom_profile, get_profile, run_leaderboard
-    from hwgpt_gym.agents.report import write_report
+    from hwgpt_gym.agents.leaderboard.execute import custom_profile, get_profile, run_leaderboard
+    from hwgpt_gym.agents.leaderboard.page import write_report
 
     if profile and agent:
         raise ValueError("--profile and --agent exclude each other")

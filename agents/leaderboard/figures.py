@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hwgpt_gym.agents.statistics import Record, interval, ranks
+from hwgpt_gym.agents.leaderboard.statistics import Record, interval, ranks
 from hwgpt_gym.files import replacing
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Pat
 
     Args:
         records: The searches, of one scale.
-        table: As :func:`hwgpt_gym.agents.statistics.to_table`.
+        table: As :func:`hwgpt_gym.agents.leaderboard.statistics.to_table`.
         folder: Where the figures go, ``leaderboard_{kind}_{name}.png``.
         name: What the files are called by.
 

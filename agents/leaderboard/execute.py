@@ -2,9 +2,9 @@
 
 A cell is one search. Its result file is written, whole, the moment the search ends; a leaderboard that was interrupted
 continues where it stopped. :func:`run_leaderboard` makes the cells, :func:`write_report` (in
-:mod:`hwgpt_gym.agents.report`) turns them into tables, figures and a page. From a shell::
+:mod:`hwgpt_gym.agents.leaderboard.page`) turns them into tables, figures and a page. From a shell::
 
-    python -m hwgpt_gym.agents.leaderboard --profile quick
+    python -m hwgpt_gym.agents.leaderboard.execute --profile quick
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from hwgpt_gym.agents.leaderboard.suites import PROFILES, Cell, Profile, custom_profile, get_profile
 from hwgpt_gym.agents.problem import SearchProblem
-from hwgpt_gym.agents.profiles import PROFILES, Cell, Profile, custom_profile, get_profile
 from hwgpt_gym.agents.result import SearchResult, read_description
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
@@ -204,9 +204,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run profiles and write the page."""
     import argparse
 
-    from hwgpt_gym.agents.report import write_report
+    from hwgpt_gym.agents.leaderboard.page import write_report
 
-    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.leaderboard", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.leaderboard.execute", description=__doc__)
     parser.add_argument("--profile", action="append", choices=list(PROFILES), help="may be repeated; default: quick")
     parser.add_argument("--folder", default="runs/leaderboard", help="where the searches' files go")
     parser.add_argument("--page", default="docs/leaderboard.md", help="the page to write")

@@ -11,13 +11,21 @@ import pandas as pd
 import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, validate_result
-from hwgpt_gym.agents.leaderboard import PROFILES, custom_profile, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.execute import PROFILES, custom_profile, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.page import write_report
+from hwgpt_gym.agents.leaderboard.statistics import (
+    collect,
+    interquartile_mean,
+    interval,
+    overtakes,
+    ranks,
+    record,
+    to_table,
+)
+from hwgpt_gym.agents.leaderboard.suites import Entry, Grid, Profile
 from hwgpt_gym.agents.ppo.agent import PPO
-from hwgpt_gym.agents.profiles import Entry, Grid, Profile
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
-from hwgpt_gym.agents.report import write_report
-from hwgpt_gym.agents.statistics import collect, interquartile_mean, interval, overtakes, ranks, record, to_table
 from hwgpt_gym.agents.tpe import MultiObjectiveTPE
 
 PROFILE = custom_profile(

@@ -19,7 +19,7 @@ from hwgpt_gym.search_space import FloatArray
 if TYPE_CHECKING:
     import pandas
 
-    from hwgpt_gym.agents.leaderboard import Cell
+    from hwgpt_gym.agents.leaderboard.execute import Cell
     from hwgpt_gym.agents.result import SearchResult
     from hwgpt_gym.pareto import Box
 
@@ -105,7 +105,7 @@ def collect(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> list[Recor
         FileNotFoundError: If one has not been run.
         ValueError: If a file is not valid.
     """
-    from hwgpt_gym.agents.leaderboard import load_results, optimum_reward
+    from hwgpt_gym.agents.leaderboard.execute import load_results, optimum_reward
 
     return [record(cell, result, optimum_reward(cell)) for cell, result in load_results(cells, folder)]
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hwgpt_gym.agents.statistics import Record, interquartile_mean, interval, overtakes
+from hwgpt_gym.agents.leaderboard.statistics import Record, interquartile_mean, interval, overtakes
 
 if TYPE_CHECKING:
     import pandas
@@ -26,7 +26,7 @@ def regret_table(table: pandas.DataFrame, records: Sequence[Record]) -> str:
     """Return the agents by row and their regret after several numbers of evaluations by column.
 
     Args:
-        table: As :func:`hwgpt_gym.agents.statistics.to_table`, of one group of searches.
+        table: As :func:`hwgpt_gym.agents.leaderboard.statistics.to_table`, of one group of searches.
         records: The searches.
     """
     reached = set(table[table["agent"] != "exact"]["evaluations"])
@@ -61,7 +61,7 @@ def sections(table: pandas.DataFrame, records: Sequence[Record], all_budgets: Se
     """Return what else a page says of a group of searches: headlines, texts and tables.
 
     Args:
-        table: As :func:`hwgpt_gym.agents.statistics.to_table`.
+        table: As :func:`hwgpt_gym.agents.leaderboard.statistics.to_table`.
         records: The searches with each agent's greatest budget.
         all_budgets: Those with smaller budgets too.
     """

@@ -10,9 +10,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hwgpt_gym.agents.leaderboard import Profile, get_profile, read_sessions
-from hwgpt_gym.agents.report_tables import regret_table, sections
-from hwgpt_gym.agents.statistics import Record, collect, to_table
+from hwgpt_gym.agents.leaderboard.execute import Profile, get_profile, read_sessions
+from hwgpt_gym.agents.leaderboard.statistics import Record, collect, to_table
+from hwgpt_gym.agents.leaderboard.tables import regret_table, sections
 from hwgpt_gym.files import write_text
 from hwgpt_gym.version import __version__
 
@@ -41,7 +41,7 @@ def write_report(
         FileNotFoundError: If a search of the profiles has not been run.
         ValueError: If a profile does not exist or a file is not valid.
     """
-    from hwgpt_gym.agents.figures import draw_figures
+    from hwgpt_gym.agents.leaderboard.figures import draw_figures
 
     page = Path(page)
     chosen = [get_profile(item) for item in _as_list(profiles)]
@@ -150,7 +150,7 @@ def _head(profiles: Sequence[Profile], records: Sequence[Record], folder: str | 
             "Written by",
             "",
             "```sh",
-            f"python -m hwgpt_gym.agents.leaderboard {options}",
+            f"python -m hwgpt_gym.agents.leaderboard.execute {options}",
             "```",
             "",
             f"with hwgpt-gym {__version__}, Python {platform.python_version()}, {versions}: {len(records)} searches, "

@@ -1,0 +1,1 @@
+"""The leaderboard: suites of searches, their execution, statistics, tables, figures and page."""
