@@ -290,7 +290,7 @@ def pareto(
     if csv:
         _write_front(front, csv)
     if plot:
-        from hwgpt_gym.run_pictures import save_pareto_picture
+        from hwgpt_gym.agents.runs.pictures import save_pareto_picture
 
         save_pareto_picture(bench, front, plot)
     if as_json:

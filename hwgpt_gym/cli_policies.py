@@ -66,9 +66,9 @@ def train(
     Example: hwgpt-gym train --agent maskable_ppo --device v100 --constraint energy_j=p30 --budget 20000
     """
     from hwgpt_gym.agents import AGENTS
+    from hwgpt_gym.agents.runs.demo import command_line, run_to_target, verdict
+    from hwgpt_gym.agents.runs.run import new_folder
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.demo import command_line, run_to_target, verdict
-    from hwgpt_gym.runs import new_folder
 
     trainable = [name for name, kind in AGENTS.items() if hasattr(kind, "train")]
     check_known("agent with a policy to train", agent, [*trainable, CONTEXTUAL])
@@ -102,7 +102,7 @@ def _train_contextual(scale: str, budget: int, seed: int, folder: Path) -> None:
     from rich.progress import Progress
 
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
-    from hwgpt_gym.runs import POLICY
+    from hwgpt_gym.agents.runs.run import POLICY
 
     settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
     with Progress(console=messages) as progress:
@@ -134,7 +134,7 @@ def evaluate(
     """
     from hwgpt_gym.agents.ppo import contextual
     from hwgpt_gym.agents.ppo.policy import Policy
-    from hwgpt_gym.runs import POLICY
+    from hwgpt_gym.agents.runs.run import POLICY
 
     check_at_least("--episodes", episodes)
     path = model / POLICY if model.is_dir() else model

@@ -32,7 +32,7 @@ from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents import Agent
-    from hwgpt_gym.runs import Run
+    from hwgpt_gym.agents.runs.run import Run
 
 
 def search(
@@ -59,11 +59,11 @@ def search(
     Example: hwgpt-gym search --agent local_search --budget 5000 --device h100 --constraint latency_ms=p30
     """
     from hwgpt_gym.agents import make_agent
+    from hwgpt_gym.agents.runs.demo import title_of
+    from hwgpt_gym.agents.runs.display import RunDisplay, summary_table
+    from hwgpt_gym.agents.runs.run import StoppableProblem, run_agent, summarize
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.demo import title_of
     from hwgpt_gym.optimum import solve
-    from hwgpt_gym.run_display import RunDisplay, summary_table
-    from hwgpt_gym.runs import StoppableProblem, run_agent, summarize
 
     searcher = make_agent(agent)
     benchmark, objective = Benchmark(scale, device), make_objective(constraint, penalty, weight)
@@ -118,7 +118,7 @@ def render(
 
     Example: hwgpt-gym render gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True --output architecture.png
     """
-    from hwgpt_gym.run_pictures import save_architecture, text_of
+    from hwgpt_gym.envs.pictures import save_architecture, text_of
 
     architecture, objective = Architecture.from_string(name), make_objective(constraint, "hinge", None)
     if picture is None:
@@ -172,8 +172,8 @@ def demo(
 
     Example: hwgpt-gym demo --device h100 --constraint latency_ms=p30
     """
+    from hwgpt_gym.agents.runs.demo import command_line, run_demo
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.demo import command_line, run_demo
 
     check_at_least("--budget", budget)
     benchmark, objective = Benchmark(scale, device), make_objective(constraint, "hinge", None)

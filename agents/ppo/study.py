@@ -1,4 +1,4 @@
-"""The study behind ``agents/ppo/hyperparameters.json``: optuna tunes PPO's settings for a scale and records what it saw.
+"""The study behind PPO's settings: optuna tunes them for a scale and records what it saw.
 
 It has two stages. The first one searches: optuna's TPE proposes settings, which train on a few devices with a small
 budget. The settings that were chosen by hand before there was a study (:data:`BASELINE`) are the first trial. The
@@ -183,7 +183,7 @@ def best_settings(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def best_hyperparameters(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a finished study recommends, all of them, as ``agents/ppo/hyperparameters.json`` has them.
+    """Return the settings that a finished study recommends, all of them, as ``hyperparameters.json`` has them.
 
     Args:
         record: As :func:`run_study` returns it.

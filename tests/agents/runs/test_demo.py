@@ -14,9 +14,9 @@ from hwgpt_gym.agents import Agent, SearchProblem, validate_result
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
-from hwgpt_gym.report import write_report
-from hwgpt_gym.run_display import RunDisplay, sparkline
-from hwgpt_gym.runs import StoppableProblem, new_folder, run_agent, summarize
+from hwgpt_gym.agents.runs.page import write_report
+from hwgpt_gym.agents.runs.display import RunDisplay, sparkline
+from hwgpt_gym.agents.runs.run import StoppableProblem, new_folder, run_agent, summarize
 
 OBJECTIVE = Objective({"latency_ms": "p40"})
 

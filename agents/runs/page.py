@@ -50,7 +50,7 @@ def write_report(folder: Path) -> Path:
     """Write ``report.html`` of a run folder from the files in it.
 
     Args:
-        folder: A folder that :func:`hwgpt_gym.runs.save_run` wrote.
+        folder: A folder that :func:`hwgpt_gym.agents.runs.run.save_run` wrote.
 
     Returns:
         The page.
@@ -64,7 +64,7 @@ def write_report(folder: Path) -> Path:
     entries = summary["architectures"]
     if entries["found"]["architecture"] == entries["optimum"]["architecture"]:
         pictures[3] = "<section><h2>The certified optimum</h2>is the architecture that the run found.</section>"
-    template = files("hwgpt_gym").joinpath("report_template.html").read_text(encoding="utf-8")
+    template = files("hwgpt_gym.agents.runs").joinpath("page_template.html").read_text(encoding="utf-8")
     parts = {
         "title": _title(config),
         "lead": _lead(config, summary),

@@ -41,7 +41,7 @@ from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
 from hwgpt_gym.optimum.front import pareto_front
-from hwgpt_gym.report import write_report
+from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -227,7 +227,8 @@ def save_run(folder: Path, run: Run, benchmark: Benchmark, config: dict[str, Any
     Returns:
         The page.
     """
-    from hwgpt_gym.run_pictures import save_architecture, save_learning_curve, save_pareto_picture
+    from hwgpt_gym.agents.runs.pictures import (save_learning_curve, save_pareto_picture,)
+    from hwgpt_gym.envs.pictures import save_architecture
 
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
