@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.cli_options import (
+from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     Constraint,
     Device,

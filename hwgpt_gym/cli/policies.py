@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from hwgpt_gym.cli_options import (
+from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     INTERRUPTED,
     Constraint,

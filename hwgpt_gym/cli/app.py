@@ -13,8 +13,8 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym import cli_build, cli_data, cli_policies, cli_search
-from hwgpt_gym.cli_options import INTERRUPTED
+from hwgpt_gym.cli import lookup, measure, policies, search
+from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
 
@@ -51,7 +51,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (cli_data, cli_search, cli_policies, cli_build):
+for module in (lookup, search, policies, measure):
     module.register(app)
 
 

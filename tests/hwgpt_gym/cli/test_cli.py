@@ -7,8 +7,9 @@ import sys
 import numpy as np
 import pytest
 
-from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, cli, cli_options
-from hwgpt_gym.cli_options import DEFAULT_CONSTRAINT, parse_constraints
+from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, console
+from hwgpt_gym.cli import app as cli
+from hwgpt_gym.cli.options import DEFAULT_CONSTRAINT, parse_constraints
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import pareto_front, solve
 
@@ -43,7 +44,7 @@ def test_version_and_help(capsys):
 
 def test_devices_are_all_there_with_their_medians(capsys, monkeypatch):
     # Test runners set COLUMNS, which folds the table's labels.
-    monkeypatch.setattr(cli_options.output, "width", 160)
+    monkeypatch.setattr(console.output, "width", 160)
     rows = run_json(capsys, "devices", "--scale", "m")
     assert [row["device"] for row in rows] == list(DEVICES)
     assert rows[2]["median_latency_ms"] == Benchmark("m", "a6000").quantile("latency_ms", 0.5)
@@ -188,7 +189,7 @@ def complete(*words):
         "COMP_WORDS": " ".join(("hwgpt-gym", *words)),
         "COMP_CWORD": str(len(words)),
     }
-    code = "from hwgpt_gym.cli import main; main()"
+    code = "from hwgpt_gym.cli.app import main; main()"
     done = subprocess.run([sys.executable, "-c", code], env=variables, capture_output=True, text=True, check=False)
     return done.stdout.split()
 
@@ -199,20 +200,20 @@ def test_shell_completion():
 
 
 def test_completions_know_the_catalogues():
-    from hwgpt_gym import cli_options
+    from hwgpt_gym.cli import options
 
-    assert [name for name, _ in cli_options.complete_device("A")] == ["a100", "a40", "a6000"]
-    assert ("all", "all devices") in cli_options.complete_devices("")
-    assert [scale for scale, _ in cli_options.complete_scale("")] == ["s", "m", "l"]
-    assert cli_options.complete_constraint("lat") == ["latency_ms="]
-    assert cli_options.complete_constraint("params=p3") == ["params=p30"]
-    assert cli_options.complete_penalty("ha") == ["hard"]
-    assert [key for key, _ in cli_options.complete_metric("per")] == ["perplexity"]
+    assert [name for name, _ in options.complete_device("A")] == ["a100", "a40", "a6000"]
+    assert ("all", "all devices") in options.complete_devices("")
+    assert [scale for scale, _ in options.complete_scale("")] == ["s", "m", "l"]
+    assert options.complete_constraint("lat") == ["latency_ms="]
+    assert options.complete_constraint("params=p3") == ["params=p30"]
+    assert options.complete_penalty("ha") == ["hard"]
+    assert [key for key, _ in options.complete_metric("per")] == ["perplexity"]
 
 
 def test_importing_the_command_line_loads_nothing_heavy():
     heavy = ("torch", "stable_baselines3", "pandas", "matplotlib", "scipy.stats", "optuna", "pymoo", "pyarrow")
-    code = f"import sys, hwgpt_gym.cli; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import sys, hwgpt_gym.cli.app; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
