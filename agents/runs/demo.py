@@ -9,13 +9,13 @@ from typing import Any, Final
 from rich.console import Console
 
 from hwgpt_gym.agents import make_agent
+from hwgpt_gym.agents.runs.display import RunDisplay, summary_table
+from hwgpt_gym.agents.runs.run import Run, StoppableProblem, describe, new_folder, run_agent, save_run, summarize
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.console import format_metric
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
-from hwgpt_gym.agents.runs.display import RunDisplay, summary_table
-from hwgpt_gym.agents.runs.run import Run, StoppableProblem, describe, new_folder, run_agent, save_run, summarize
 
 TARGET: Final = 0.001
 """The regret at which the demonstration ends."""

@@ -9,20 +9,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum.front import ParetoFront
-from hwgpt_gym.search_space import Architecture
 from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from hwgpt_gym.agents.result import SearchResult
-    from hwgpt_gym.envs.hwgpt import HWGPTEnv
     from hwgpt_gym.optimum import Optimum
 
 
@@ -131,13 +127,3 @@ def _draw_visited(axes: Axes, figure: Any, bench: Benchmark, front: ParetoFront,
     bar.set_label("visited at evaluation", color=FAINT, fontsize=9)
     bar.outline.set_visible(False)
     bar.solids.set_alpha(1.0)
-
-
-
-
-
-
-
-
-
-

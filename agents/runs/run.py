@@ -36,12 +36,12 @@ from hwgpt_gym.agents.problem import (
 )
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
 from hwgpt_gym.optimum.front import pareto_front
-from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -227,7 +227,10 @@ def save_run(folder: Path, run: Run, benchmark: Benchmark, config: dict[str, Any
     Returns:
         The page.
     """
-    from hwgpt_gym.agents.runs.pictures import (save_learning_curve, save_pareto_picture,)
+    from hwgpt_gym.agents.runs.pictures import (
+        save_learning_curve,
+        save_pareto_picture,
+    )
     from hwgpt_gym.envs.pictures import save_architecture
 
     folder.mkdir(parents=True, exist_ok=True)
