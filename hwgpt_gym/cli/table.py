@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hwgpt_gym.cli.options import Scale, Seed, check_at_least, complete_devices, complete_metric
-from hwgpt_gym.console import messages, output
+from hwgpt_gym.console import output
 
 
 def table(
@@ -32,7 +32,6 @@ def table(
     Example: hwgpt-gym table --number 1000 --scale l --output table.parquet
     """
     import numpy as np
-    from rich.progress import Progress
 
     from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.interop.dataframe import write_parquet
@@ -40,9 +39,7 @@ def table(
     check_at_least("--number", number)
     bench = Benchmark(scale, device)
     encoded = bench.space.sample(np.random.default_rng(seed), number)
-    with Progress(console=messages, transient=True) as progress:
-        task = progress.add_task("writing", total=number)
-        rows = write_parquet(path, bench, encoded, metric, lambda done: progress.update(task, completed=done))
+    rows = write_parquet(path, bench, encoded, metric)
     output.print(f"{rows:,} rows: {path}", soft_wrap=True)
 
 

@@ -60,7 +60,7 @@ def from_configurations(space: SearchSpace, configurations: Iterable[Mapping[str
     encoded = np.full((len(rows), space.num_decisions), NOT_SET, dtype=np.int8)
     decisions = list(decision_values(space).items())
     for column, (name, legal) in enumerate(decisions):
-        choice_of = {value: choice for choice, value in enumerate(legal)}
+        choice_of: dict[Any, int] = {value: choice for choice, value in enumerate(legal)}
         encoded[:, column] = [choice_of.get(row.get(name), NOT_SET) for row in rows]
     wrong = space.active(encoded) & (encoded == NOT_SET)
     if wrong.any():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -57,7 +57,6 @@ def write_parquet(
     benchmark: Benchmark,
     architectures: npt.ArrayLike | ParetoFront,
     metrics: Iterable[str] | None = None,
-    progress: Callable[[int], None] | None = None,
 ) -> int:
     """Write the rows of :func:`to_dataframe` to a Parquet file, whole or not at all.
 
@@ -66,7 +65,6 @@ def write_parquet(
         benchmark: As for :func:`to_dataframe`.
         architectures: As for :func:`to_dataframe`.
         metrics: As for :func:`to_dataframe`.
-        progress: Called with the number of architectures that are written.
 
     Returns:
         The number of rows.
@@ -85,8 +83,6 @@ def write_parquet(
             part = _table(benchmark, encoded[start : start + step], keys) if start else first
             writer.write_table(part)
             rows += part.num_rows
-            if progress is not None:
-                progress(min(start + step, len(encoded)))
     return rows
 
 
@@ -98,7 +94,8 @@ def names_of(space: SearchSpace, encoded: Encoded) -> npt.NDArray[np.object_]:
 
     def texts(legal: Iterable[object], choices: npt.NDArray[Any]) -> npt.NDArray[np.object_]:
         # What lies beyond the depth is -1 and takes the last text, the empty one.
-        return np.array([*(f"-{value}" for value in legal), ""], dtype=object)[choices]
+        column: npt.NDArray[np.object_] = np.array([*(f"-{value}" for value in legal), ""], dtype=object)[choices]
+        return column
 
     layers = layers_of(encoded)
     names: npt.NDArray[np.object_] = f"gpt-{space.scale}" + texts(space.depths, encoded[:, N_LAYER])
@@ -106,7 +103,8 @@ def names_of(space: SearchSpace, encoded: Encoded) -> npt.NDArray[np.object_]:
     for position, legal in enumerate((space.mlp_ratios, space.head_counts)):
         for layer in range(space.max_layers):
             names += texts(legal, layers[:, layer, position])
-    return names + texts(space.biases, encoded[:, BIAS])
+    names += texts(space.biases, encoded[:, BIAS])
+    return names
 
 
 def _unpack(
