@@ -1,7 +1,7 @@
 """What the site has beside the pages of this folder: the README, the changelog, the examples, and every public name.
 
-MkDocs calls the functions named ``on_...``. The pages stay plain Markdown that a forge shows as well: on the site, a link to
-a source file leads to the page of that file.
+MkDocs calls the functions named ``on_...``. The pages stay plain Markdown that a forge shows as well: on the site, a
+link to a source file leads to the page of that file.
 """
 
 from __future__ import annotations
@@ -94,25 +94,10 @@ def relink(markdown: str, source: str, page: str) -> str:
 
 
 def tutorial(path: Path) -> str:
-    """Return an example as a page: what its docstring says, and the program."""
+    """Return an example as a page: its first line, and the program."""
     program = path.read_text(encoding="utf-8")
-    said, _, details = (ast.get_docstring(ast.parse(program)) or "").partition("\n")
-    return f"# {path.name}\n\n{said}\n{details}\n\n```python\n{program}```\n"
-
-
-def reference(path: str, name: str) -> str:
-    """Return the page of a module: what is in it, and where the names are that a package hands on."""
-    page = f"::: {name}\n"
-    tree = ast.parse((REPOSITORY / path).read_text(encoding="utf-8"))
-    if path.endswith("__init__.py"):
-        lines = [
-            f"- [`{name}.{alias.name}`][{node.module}.{alias.name}]"
-            for node in tree.body
-            if isinstance(node, ast.ImportFrom) and str(node.module).startswith("hwgpt_gym")
-            for alias in node.names
-        ]
-        page += "\n" + "\n".join(lines) + "\n"
-    return page
+    headline = (ast.get_docstring(ast.parse(program)) or "").partition("\n")[0]
+    return f"# {path.name}\n\n{headline}\n\n```python\n{program}```\n"
 
 
 def on_startup(**_: Any) -> None:
@@ -151,7 +136,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if source.endswith(".md") and (REPOSITORY / source).exists():
             made[page] = relink((REPOSITORY / source).read_text(encoding="utf-8"), source, page)
     made |= {f"tutorials/{path.stem}.md": tutorial(path) for path in examples()}
-    made |= {reference_page(path): reference(path, name) for path, name in modules().items()}
+    made |= {reference_page(path): f"::: {name}\n" for path, name in modules().items()}
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
     return files
