@@ -8,6 +8,7 @@ WHEEL_VENV := .venv-wheel
 LOWEST_VENV := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance
+CLIENTS := tests/envs/test_libraries.py tests/envs/test_sb3.py tests/envs/test_multi_objective.py $(wildcard tests/clients)
 FAST := -m "not slow and not dataset and not torch"
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
@@ -41,6 +42,12 @@ test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh 
 	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-xdist
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
 
+test-clients: setup  ## Run the tests against other libraries alone
+	$(BIN)/python $(PYTEST) $(CLIENTS)
+
+fuzz: setup  ## Run the tests of properties on thousands of random cases
+	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile fuzz --hypothesis-seed random
+
 coverage: setup  ## Print the coverage of every module, as the last run of the tests left it
 	$(BIN)/coverage report --skip-covered --sort=cover
 
@@ -69,7 +76,7 @@ bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
 
 docs: setup  ## Build the site of the documentation into site/
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 
 release: setup  ## Build the source and the wheel, check them, and say what to push
 	rm -rf build dist

@@ -7,9 +7,11 @@ link to a source file leads to the page of that file.
 from __future__ import annotations
 
 import ast
+import logging
 import os
 import re
 import shutil
+import zlib
 from html import unescape
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -18,6 +20,8 @@ from latex2mathml.converter import convert as mathml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+
+logger = logging.getLogger("mkdocs.hooks.site")
 
 REPOSITORY: Final = Path(__file__).resolve().parent.parent
 SOURCE: Final = REPOSITORY / "build" / "site-source"
@@ -155,3 +159,25 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
         lambda match: mathml(unescape(match["formula"]), "block" if match[1] == "div" else "inline"), html
     )
     return ROLE.sub(r"<code>\1</code>", html)
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Warn, which fails a strict build, of public names that no page describes."""
+    inventory = (Path(config.site_dir) / "objects.inv").read_bytes().split(b"\n", 4)[4]
+    described = {line.partition(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
+    for path, module in modules().items():
+        for name in sorted(public_names((REPOSITORY / path).read_text(encoding="utf-8"))):
+            if f"{module}.{name}" not in described:
+                logger.warning("no page describes %s.%s", module, name)
+
+
+def public_names(source: str) -> set[str]:
+    """Return the public names that a module defines: its functions, classes and constants."""
+    names = set()
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names |= {part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)}
+    return {name for name in names if not name.startswith("_")}

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
@@ -32,6 +33,9 @@ TORCH = (
     "test_examples.py",
 )
 """Folders and files of tests that load torch, which takes seconds."""
+
+# `make fuzz` runs more cases of every property whose test does not say how many.
+settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
