@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import os
+import pkgutil
 import re
 import subprocess
 import sys
@@ -10,6 +13,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+import hwgpt_gym.agents
+import hwgpt_gym.envs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPOSITORY / "docs").glob("*.md"))]
@@ -24,6 +30,17 @@ def blocks(path: Path, language: str) -> Iterator[str]:
             yield match["code"]
 
 
+def module_names() -> list[str]:
+    """All modules; an editable install finds those of the mapped folders below their own packages only."""
+    packages = (hwgpt_gym, hwgpt_gym.envs, hwgpt_gym.agents)
+    found = {
+        module.name
+        for package in packages
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+    }
+    return sorted(found | {package.__name__ for package in packages})
+
+
 def page_name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
 
@@ -35,6 +52,20 @@ def test_python_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.Monke
     namespace: dict[str, object] = {"__name__": "__main__"}
     for code in blocks(path, "python"):
         exec(compile(code, f"<{page_name(path)}>", "exec"), namespace)
+
+
+@pytest.mark.parametrize("name", module_names())
+def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert doctest.testmod(importlib.import_module(name)).failed == 0
+
+
+def test_every_module_is_looked_at_for_examples() -> None:
+    modules = {"hwgpt_gym", "hwgpt_gym.envs.hwgpt", "hwgpt_gym.agents", "hwgpt_gym.surrogates.store"}
+    assert modules <= set(module_names())
+    assert all(
+        doctest.testmod(importlib.import_module(f"hwgpt_gym.envs.{name}")).attempted for name in ("hwgpt", "sb3")
+    )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=page_name)
