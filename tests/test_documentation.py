@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import os
 import pkgutil
 import re
@@ -22,11 +23,15 @@ PAGES = [REPOSITORY / "README.md", REPOSITORY / "CONTRIBUTING.md", *sorted((REPO
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = "<!-- not run"
 """A comment right above a block that a test must not run: it takes long, or needs what a user may not have."""
+NEEDS = re.compile(r"<!-- needs (\w+) -->")
+"""A comment right above a block that runs where a module of an extra is installed."""
 
 
 def blocks(path: Path, language: str) -> Iterator[str]:
     for match in BLOCK.finditer("\n" + path.read_text(encoding="utf-8")):
-        if match["language"] == language and not match["before"].startswith(NOT_RUN):
+        needed = NEEDS.match(match["before"])
+        there = needed is None or importlib.util.find_spec(needed[1]) is not None
+        if match["language"] == language and there and not match["before"].startswith(NOT_RUN):
             yield match["code"]
 
 
@@ -41,6 +46,11 @@ def module_names() -> list[str]:
     return sorted(found | {package.__name__ for package in packages})
 
 
+def missing_modules(path: Path) -> list[str]:
+    needed = NEEDS.findall(path.read_text(encoding="utf-8"))
+    return [module for module in needed if importlib.util.find_spec(module) is None]
+
+
 def page_name(path: Path) -> str:
     return str(path.relative_to(REPOSITORY))
 
@@ -52,6 +62,8 @@ def test_python_blocks_run(path: Path, tmp_path: Path, monkeypatch: pytest.Monke
     namespace: dict[str, object] = {"__name__": "__main__"}
     for code in blocks(path, "python"):
         exec(compile(code, f"<{page_name(path)}>", "exec"), namespace)
+    if missing := missing_modules(path):
+        pytest.skip(f"all blocks ran but those that need {', '.join(missing)}")
 
 
 @pytest.mark.parametrize("name", module_names())
@@ -92,4 +104,9 @@ def test_the_patterns_find_blocks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("text\n```python\na = 1\n```\n\n<!-- not run: long -->\n```python\nb = 2\n```\n", encoding="utf-8")
     assert list(blocks(page, "python")) == ["a = 1\n"]
+    page.write_text(
+        "<!-- needs os -->\n```python\na = 1\n```\n\n<!-- needs no_such_module -->\n```python\nb = 2\n```\n"
+    )
+    assert list(blocks(page, "python")) == ["a = 1\n"]
+    assert missing_modules(page) == ["no_such_module"]
     assert any(blocks(REPOSITORY / "README.md", "python"))

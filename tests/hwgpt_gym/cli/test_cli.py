@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, console
@@ -87,6 +88,22 @@ def test_sample_is_seeded_and_prints_names_that_can_be_piped(capsys):
     rows = run_json(capsys, "sample", "--number", "3", "--scale", "l", "--seed", "5")
     assert [row["architecture"] for row in rows] == names
     assert rows[0]["params"] == Benchmark("l", None).query(names[0])["params"]
+
+
+def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
+    path = tmp_path / "new" / "table.parquet"
+    arguments = ["table", "-n", "20", "-s", "m", "--seed", "3", "-m", "latency_ms", "-m", "perplexity", "-o", str(path)]
+    assert cli.run(arguments) == 0
+    assert capsys.readouterr().out == f"260 rows: {path}\n"
+    frame = pd.read_parquet(path)
+    encoded = SEARCH_SPACES["m"].sample(np.random.default_rng(3), 20)
+    values = Benchmark("m", "all").evaluate(encoded, ["latency_ms", "perplexity"])
+    np.testing.assert_array_equal(frame["latency_ms"], values["latency_ms"].ravel())
+    np.testing.assert_array_equal(frame["perplexity"], np.repeat(values["perplexity"], 13))
+    assert frame["device"].astype(str).tolist() == list(DEVICES) * 20
+    assert "unknown metric 'latency'" in complaint_of(capsys, "table", "-m", "latency", "-o", str(tmp_path / "no"))
+    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no"))
+    assert not (tmp_path / "no").exists()
 
 
 @pytest.mark.parametrize("penalty", ["hinge", "hard"])
