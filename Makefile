@@ -7,7 +7,7 @@ INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup test lint typecheck bench wheel demo clean
+.PHONY: help setup test lint typecheck bench wheel demo leaderboard front clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,12 @@ bench: setup  ## Measure speed (pytest-benchmark)
 
 demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
 	$(BIN)/hwgpt-gym demo
+
+leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
+	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+
+front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
+	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
