@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.variation import mutate
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.pareto import non_domination_ranks

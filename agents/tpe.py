@@ -12,9 +12,7 @@ from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.optuna_search import make_study, suggest, tell
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_integer
 
 
