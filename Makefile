@@ -14,7 +14,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo clean
+	release demo leaderboard front clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -92,6 +92,12 @@ release: setup  ## Build the source and the wheel, check them, and say what to p
 
 demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
 	$(BIN)/hwgpt-gym demo
+
+leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
+	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+
+front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
+	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \

@@ -100,6 +100,22 @@ def test_links_lead_somewhere(path: Path) -> None:
             assert (path.parent / target).exists(), f"{page_name(path)} links to {target}"
 
 
+@pytest.mark.parametrize(
+    ("command", "files"),
+    [
+        ("hwgpt-gym leaderboard --suite quick", ["README.md", "docs/leaderboard.md", "docs/agents.md", "Makefile"]),
+        ("hwgpt-gym plot front docs/", ["docs/optimum.md", "Makefile"]),
+    ],
+)
+def test_a_page_is_written_by_one_command(command: str, files: list[str]) -> None:
+    found = {}
+    for name in files:
+        text = (REPOSITORY / name).read_text(encoding="utf-8").replace("$$", "$")
+        found[name] = re.findall(re.escape(command) + r"[^`\n]*", text)
+    assert all(found.values())
+    assert len({text for texts in found.values() for text in texts}) == 1, found
+
+
 def test_the_patterns_find_blocks(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text("text\n```python\na = 1\n```\n\n<!-- not run: long -->\n```python\nb = 2\n```\n", encoding="utf-8")
