@@ -10,9 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_choice, check_integer
 from hwgpt_gym.pareto import crowded_ranks, crowding_distances, non_domination_ranks
 from hwgpt_gym.search_space import Encoded, FloatArray

@@ -15,7 +15,7 @@ from pymoo.operators.crossover.ux import UX
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.objective import Budget, Objective
+from hwgpt_gym.objective import Limit, Objective
 from hwgpt_gym.pareto import losses_sign
 from hwgpt_gym.search_space import SearchSpace
 
@@ -42,11 +42,11 @@ class ArchitectureProblem(Problem):  # type: ignore[misc]  # pymoo has no types.
         self,
         benchmark: Benchmark,
         metrics: Sequence[str] = ("perplexity", "latency_ms"),
-        constraints: Mapping[str, Budget] | None = None,
+        constraints: Mapping[str, Limit] | None = None,
     ) -> None:
         self.benchmark = benchmark
         self.metrics = tuple(metrics)
-        self.limits = dict(Objective(constraints or {}).bind(benchmark).thresholds)
+        self.limits = dict(Objective(constraints or {}).bind(benchmark).limits)
         self._keys = tuple(dict.fromkeys((*self.metrics, *self.limits)))
         benchmark.check_one_device(self._keys)
         self._signs = losses_sign(self.metrics)

@@ -117,18 +117,18 @@ def test_optimum_is_the_solvers(capsys, penalty):
     assert found["feasible"] is True
 
 
-def test_optimum_says_whether_it_is_within_the_budget(capsys):
+def test_optimum_says_whether_it_is_within_the_limits(capsys):
     """A soft penalty may make a little excess worth while; a hard one may not."""
     for penalty in ("hinge", "hard", "absolute"):
         feasible = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p50"}, penalty)).outcome.feasible[0]
         assert cli.run(["optimum", "--penalty", penalty]) == 0
-        assert ("within the budget" if feasible else "over the budget") in capsys.readouterr().out
+        assert ("within the limits" if feasible else "over the limits") in capsys.readouterr().out
 
 
-def test_optimum_without_budget_has_the_least_perplexity(capsys):
+def test_optimum_without_limits_has_the_least_perplexity(capsys):
     found = run_json(capsys, "optimum", "--constraint", "none")
     assert found["quality"] == 1.0
-    assert found["budgets"] == {}
+    assert found["limits"] == {}
 
 
 def test_pareto_is_the_whole_front(capsys, tmp_path):
@@ -140,7 +140,7 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
     with path.open() as file:
         read = list(csv.DictReader(file))
     assert [float(row["perplexity"]) for row in read] == front.values[:, 0].tolist()
-    assert cli.run(["pareto", "--limit", "1"]) == 0
+    assert cli.run(["pareto", "--rows", "1"]) == 0
     assert ": 1 of " in capsys.readouterr().out
 
 
@@ -150,7 +150,7 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
         (["query", "foo"], "'foo'"),
         (["optimum", "--device", "a600"], "did you mean 'a6000'"),
         (["optimum", "--scale", "xl"], "'xl'"),
-        (["optimum", "--constraint", "latency_ms"], "METRIC=BUDGET"),
+        (["optimum", "--constraint", "latency_ms"], "METRIC=LIMIT"),
         (["optimum", "--constraint", "latency_ms=-3"], "-3.0"),
         (["optimum", "--constraint", "latency_ms=p130"], "p130"),
         (["optimum", "--constraint", "latency=3"], "latency_ms"),
@@ -217,7 +217,7 @@ def test_shell_completion():
 
 
 def test_completions_know_the_catalogues():
-    from hwgpt_gym.cli import options
+    from hwgpt_gym.cli import completion as options
 
     assert [name for name, _ in options.complete_device("A")] == ["a100", "a40", "a6000"]
     assert ("all", "all devices") in options.complete_devices("")
