@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
-from typing import Any, Final, SupportsIndex, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
 
@@ -22,9 +21,9 @@ def make_action_space() -> spaces.Space[np.int64]:
     return spaces.Discrete(NUM_ACTIONS)
 
 
-def make_observation_space(construction: Construction) -> spaces.Space[Observation]:
+def make_observation_space(layout: ObservationLayout) -> spaces.Space[Observation]:
     """Return the observation space of one lane."""
-    return spaces.Box(0.0, 1.0, shape=construction.observation.shape[1:], dtype=np.float32)
+    return spaces.Box(0.0, 1.0, shape=(layout.num_columns,), dtype=np.float32)
 
 
 def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MODES) -> None:
@@ -37,30 +36,25 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
         raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
 
 
-def check_action(action: SupportsIndex) -> int:
-    """Return an action as an integer.
+def check_actions(actions: Any, shape: tuple[int, ...]) -> npt.NDArray[np.integer]:
+    """Return actions as an array.
+
+    Args:
+        actions: The action of a scalar environment, or those of all lanes.
+        shape: ``()``, or ``(num_envs,)``.
 
     Raises:
-        ValueError: If it is no integer from 0 to 2.
-    """
-    try:
-        choice = operator.index(action)
-    except TypeError:
-        choice = -1
-    if not 0 <= choice < NUM_ACTIONS:
-        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {action!r}")
-    return choice
-
-
-def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.integer]:
-    """Return the actions of all lanes as an array.
-
-    Raises:
-        ValueError: If they are not ``num_lanes`` integers from 0 to 2.
+        ValueError: If they are not integers from 0 to 2 of that shape; a bool is none.
     """
     array = np.asarray(actions)
-    if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
-        raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
+    integers = array.shape == shape and array.dtype.kind in "iu"
+    if not shape:
+        # A number is compared as it is, since reducing it would take as long as the step.
+        if integers and 0 <= array.item() < NUM_ACTIONS:
+            return array
+        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {actions!r}")
+    if not integers:
+        raise ValueError(f"actions must be {shape[0]} integers, got {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= NUM_ACTIONS:
         wrong = int(np.flatnonzero((array < 0) | (array >= NUM_ACTIONS))[0])
         raise ValueError(f"actions must be from 0 to {NUM_ACTIONS - 1}, got {array[wrong]} for lane {wrong}")

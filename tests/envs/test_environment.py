@@ -192,9 +192,9 @@ def test_contexts_follow_their_ranges_and_show_in_the_observation() -> None:
     observation, info = env.reset(seed=0)
     for _ in range(50):
         bench = Benchmark("s", info["device"])
-        budget = info["constraint"]["latency_ms"]
-        assert bench.quantile("latency_ms", 0.1) <= budget <= bench.quantile("latency_ms", 0.9)
-        ratio = budget / bench.quantile("latency_ms", 0.5)
+        limit = info["constraint"]["latency_ms"]
+        assert bench.quantile("latency_ms", 0.1) <= limit <= bench.quantile("latency_ms", 0.9)
+        ratio = limit / bench.quantile("latency_ms", 0.5)
         assert observation[108] == np.float32(ratio / (1.0 + ratio))
         assert observation[109] == np.float32(0.5)
         seen.add((info["device"], tuple(observation[110:].tolist())))
@@ -240,7 +240,7 @@ def test_one_device_and_a_range_have_the_observation_of_all() -> None:
         ({"constraint": {"latency_ms": "median"}}, "'median'"),
         ({"constraint": {"latency_ms": (1.0, 2.0, 3.0)}}, "range (low, high)"),
         ({"constraint": {"latency_ms": ("p90", "p10")}}, "low <= high"),
-        ({"constraint": 20.0}, "must map costs to budgets"),
+        ({"constraint": 20.0}, "must map costs to limits"),
         ({"penalty": "soft"}, "unknown penalty 'soft'"),
         ({"penalty_weight": 0.0}, "positive finite number"),
         ({"shaping": "yes"}, "shaping must be True or False"),
@@ -285,7 +285,7 @@ def test_options_need_a_context() -> None:
         env.reset(options={"device": "a100"})
 
 
-@pytest.mark.parametrize("action", [3, -1, 0.5, "1", None])
+@pytest.mark.parametrize("action", [3, -1, 0.5, "1", None, True, np.bool_(True), np.array([1])])
 def test_wrong_actions_change_nothing(action: Any) -> None:
     env = gym.make("HWGPT-v0").unwrapped
     env.reset()
