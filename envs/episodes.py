@@ -14,7 +14,6 @@ import numpy.typing as npt
 from hwgpt_gym.envs.construction import Construction, Lanes
 from hwgpt_gym.envs.rewards import Reward, shown
 from hwgpt_gym.envs.task import Score, Task
-from hwgpt_gym.objective import Outcome
 from hwgpt_gym.search_space import FloatArray
 
 RESET_OPTIONS: Final = ("device", "constraint")
@@ -65,7 +64,9 @@ class Episodes:
         self._lanes = np.arange(num_lanes)
         self._potential = np.zeros(num_lanes)
         self._shaped = np.zeros(num_lanes)
-        self._last_scores: Score | None = None
+        # The batch that the last score of each lane is in, and its row there. Whoever is told of it gets copies.
+        self._score_batch = np.full(num_lanes, None, dtype=object)
+        self._score_row = np.zeros(num_lanes, dtype=np.intp)
 
     def reset(self, draw: Draw, lanes: Lanes | None = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Begin new episodes on some lanes, or on all.
@@ -131,14 +132,16 @@ class Episodes:
         noise = self.task.num_score_uniforms
         score = self.task.score(encoded, contexts, draw(ended, noise) if noise else None)
         reward[finished] += self.reward(score, contexts)
-        self._keep(ended, score)
+        self._score_batch[ended] = score
+        self._score_row[ended] = np.arange(len(ended))
         return Step(reward, finished, info, ended, shown(self.task.report(encoded, contexts, score), self.reward))
 
     def score_of(self, lane: int) -> Score:
         """Return what one lane shows, arrays ``(1,)``: what it reached, or predictions while it is incomplete."""
         rows, construction = self._lanes[lane : lane + 1], self.construction
-        if self._last_scores is not None and construction.position[lane] == construction.num_decisions_of(lane):
-            return self._last_scores.of(rows)
+        if construction.position[lane] == construction.num_decisions_of(lane):
+            reached: Score = self._score_batch[lane].of(self._score_row[rows])
+            return reached
         return self.task.score(construction.completed(rows), self.contexts.of(rows))
 
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -156,14 +159,6 @@ class Episodes:
         if given:
             self.task.generator.replace(self.contexts.of(self._lanes[:1]), given)
         return given
-
-    def _keep(self, lanes: Lanes, score: Score) -> None:
-        """Keep a copy of what lanes reached: nothing that is handed out is it."""
-        if self._last_scores is None:
-            num_lanes = len(self._lanes)
-            outcome = Outcome._make(np.zeros(num_lanes, values.dtype) for values in score.outcome)
-            self._last_scores = Score(outcome, {key: np.zeros(num_lanes) for key in score.metrics})
-        self._last_scores.put(lanes, score)
 
     def _shaping(self, finished: npt.NDArray[np.bool_], lanes: Lanes | None) -> FloatArray:
         """Return the change of the potential, which takes back at the end all that it gave."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -36,25 +37,30 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
         raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
 
 
-def check_actions(actions: Any, shape: tuple[int, ...]) -> npt.NDArray[np.integer]:
-    """Return actions as an array.
-
-    Args:
-        actions: The action of a scalar environment, or those of all lanes.
-        shape: ``()``, or ``(num_envs,)``.
+def check_action(action: SupportsIndex) -> int:
+    """Return an action as an integer; the rule of :func:`check_actions` for one.
 
     Raises:
-        ValueError: If they are not integers from 0 to 2 of that shape; a bool is none.
+        ValueError: If it is no integer from 0 to 2; a bool is none.
+    """
+    try:
+        choice = -1 if action is True or action is False else operator.index(action)
+    except TypeError:
+        choice = -1
+    if not 0 <= choice < NUM_ACTIONS:
+        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {action!r}")
+    return choice
+
+
+def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.integer]:
+    """Return the actions of all lanes as an array.
+
+    Raises:
+        ValueError: If they are not ``num_lanes`` integers from 0 to 2; a bool is none.
     """
     array = np.asarray(actions)
-    integers = array.shape == shape and array.dtype.kind in "iu"
-    if not shape:
-        # A number is compared as it is, since reducing it would take as long as the step.
-        if integers and 0 <= array.item() < NUM_ACTIONS:
-            return array
-        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {actions!r}")
-    if not integers:
-        raise ValueError(f"actions must be {shape[0]} integers, got {array.dtype} of shape {array.shape}")
+    if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
+        raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= NUM_ACTIONS:
         wrong = int(np.flatnonzero((array < 0) | (array >= NUM_ACTIONS))[0])
         raise ValueError(f"actions must be from 0 to {NUM_ACTIONS - 1}, got {array[wrong]} for lane {wrong}")

@@ -116,7 +116,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             ValueError: If the actions are not legal; nothing is changed then.
             gymnasium.error.ResetNeeded: If a lane has no decision to take and is not reset automatically.
         """
-        checked = check_actions(actions, (self.num_envs,))
+        checked = check_actions(actions, self.num_envs)
         self._check_begun()
         infos: dict[str, Any] = {}
         if self._finished.any():

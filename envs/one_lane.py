@@ -13,7 +13,7 @@ from hwgpt_gym.envs.construction import Lanes, ObservationLayout
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import (
     Observation,
-    check_actions,
+    check_action,
     check_render_mode,
     first_lane,
     make_action_space,
@@ -47,6 +47,7 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
         self.action_space = make_action_space()
         self.observation_space = make_observation_space(task.layout)
         self._shaping = task.settings.shaping
+        self._reward_shape, self._reward_dtype = reward.shape, reward.dtype
         self._decisions_left = False
 
     def reset(
@@ -90,18 +91,17 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
             ValueError: If the action is none of 0, 1 and 2; nothing is changed then.
             gymnasium.error.ResetNeeded: If there is no decision to take.
         """
-        choice = int(check_actions(action, ()))
+        choice = check_action(action)
         if not self._decisions_left:
             raise gymnasium.error.ResetNeeded("there is no decision to take: call reset() to begin an architecture")
         construction = self._episodes.construction
         terminated = bool(construction.apply(choice, 0))
         info: dict[str, Any] = {"action_mask": construction.masks(0)}
-        shape = self._episodes.reward.shape
-        reward: Any = np.zeros(shape, self._episodes.reward.dtype) if shape else 0.0
+        reward: Any = np.zeros(self._reward_shape, self._reward_dtype) if self._reward_shape else 0.0
         if terminated or self._shaping:
             step = self._episodes.settle(np.array([terminated]), self._draw)
             info |= first_lane(step.info) | first_lane(step.end_info)
-            reward = step.reward[0] if shape else float(step.reward[0])
+            reward = step.reward[0] if self._reward_shape else float(step.reward[0])
             self._decisions_left = not terminated
         if self.render_mode == "human":
             self.render()

@@ -49,7 +49,7 @@ class SearchVecEnv(VecEnv):
 
     def step_async(self, actions: npt.NDArray[Any]) -> None:
         """Take note of the actions, integers ``(num_envs,)``."""
-        self._actions = check_actions(actions, (self.num_envs,))
+        self._actions = check_actions(actions, self.num_envs)
 
     def step_wait(self) -> tuple[Observation, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[dict[str, Any]]]:
         """Take the decisions: observations, rewards ``float32``, whether architectures are complete, empty infos."""

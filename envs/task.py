@@ -7,9 +7,9 @@ random numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,8 @@ from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 
 
-class Score(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Score:
     """What a batch of finished architectures earned.
 
     Attributes:
@@ -34,17 +35,10 @@ class Score(NamedTuple):
     outcome: Outcome
     metrics: dict[str, FloatArray]
 
-    def of(self, lanes: npt.NDArray[np.intp]) -> Score:
-        """Return copies of the scores of some lanes."""
-        metrics = {key: values[lanes] for key, values in self.metrics.items()}
-        return Score(Outcome._make(values[lanes] for values in self.outcome), metrics)
-
-    def put(self, lanes: npt.NDArray[np.intp], score: Score) -> None:
-        """Replace the scores of some lanes."""
-        for array, values in zip(self.outcome, score.outcome, strict=True):
-            array[lanes] = values
-        for key, values in score.metrics.items():
-            self.metrics[key][lanes] = values
+    def of(self, rows: npt.NDArray[np.intp]) -> Score:
+        """Return copies of some rows."""
+        metrics = {key: values[rows] for key, values in self.metrics.items()}
+        return Score(Outcome._make(values[rows] for values in self.outcome), metrics)
 
 
 class Task:

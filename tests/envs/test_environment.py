@@ -202,6 +202,16 @@ def test_contexts_follow_their_ranges_and_show_in_the_observation() -> None:
     assert sorted(device for device, _ in seen) == ["a100", "p100"]
 
 
+def test_devices_are_drawn_without_constraints_too() -> None:
+    env = gym.make("HWGPT-v0", device="all", constraint={})
+    devices = [env.reset(seed=seed)[1]["device"] for seed in range(20)]
+    assert len(set(devices)) > 5
+    _, info = rollout(env, np.random.default_rng(0))
+    assert info["device"] == devices[-1]
+    encoded = Architecture.from_string(info["architecture"]).encode()
+    assert info["latency_ms"] == Benchmark("s", devices[-1]).evaluate(encoded)["latency_ms"][0]
+
+
 def test_options_set_the_context_of_one_episode() -> None:
     env = gym.make("HWGPT-v0", device="all", constraint={"latency_ms": ("p10", "p90"), "energy_j": 3.0})
     options = {"device": "H100", "constraint": {"latency_ms": "p30"}}
