@@ -172,7 +172,7 @@ class ContextGenerator:
     def _describe_devices(self) -> FloatArray:
         rows = []
         for name in self._settings.devices:
-            index = get_device(name).index
+            index = self._bench.surrogates.index_of(name)
             features = [
                 device_features(self._bench.surrogates.costs[key][index])
                 for key in self.constrained

@@ -10,7 +10,16 @@ from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, SearchSpace
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    FIRST_LAYER,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    N_LAYER,
+    NOT_SET,
+    SearchSpace,
+)
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class View:
                 None if mlp == NOT_SET else self.space.mlp_ratios[mlp],
                 None if head == NOT_SET else self.space.head_counts[head],
             )
-            for mlp, head in zip(self.choices[FIRST_LAYER::2], self.choices[FIRST_LAYER + 1 :: 2], strict=True)
+            for mlp, head in zip(self.choices[MLP_COLUMNS], self.choices[HEAD_COLUMNS], strict=True)
         ]
         return chosen[: (self.num_decisions - FIRST_LAYER) // 2]
 

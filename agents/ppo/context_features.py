@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hwgpt_gym.envs.construction import NUM_ACTIONS, ObservationLayout
 from hwgpt_gym.envs.contexts import DEVICE_FEATURES
-from hwgpt_gym.search_space import FIRST_LAYER, FloatArray
+from hwgpt_gym.search_space import HEAD_COLUMNS, MLP_COLUMNS, FloatArray
 
 LEAST_DEVIATION: Final = 0.04
 """The standard deviation below which a context column is not scaled up further."""
@@ -87,7 +87,7 @@ class ContextFeatures(BaseFeaturesExtractor):
         one_hot = observations[:, self.layout.choices].view(len(observations), -1, NUM_ACTIONS)
         by_width = everything.view(-1, _WIDTHS, _PARTS)
         own = (one_hot[:, 0, :, None] * by_width).sum(dim=1)
-        counts = torch.cat([one_hot[:, FIRST_LAYER::2].sum(dim=1), one_hot[:, FIRST_LAYER + 1 :: 2].sum(dim=1)], dim=1)
+        counts = torch.cat([one_hot[:, MLP_COLUMNS].sum(dim=1), one_hot[:, HEAD_COLUMNS].sum(dim=1)], dim=1)
         used = own[:, :1] + (counts * own[:, 1:]).sum(dim=1, keepdim=True) / self.layers
         return Shares(everything, own, used)
 
