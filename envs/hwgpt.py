@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Never
+
+from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
@@ -134,7 +137,9 @@ class HWGPTEnv(OneLaneEnv):
         shaping: bool = False,
         noise: bool = False,
         render_mode: str | None = None,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(unknown, type(self))
         settings = make_settings(
             device,
             scale,
