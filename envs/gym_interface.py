@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
 
@@ -22,9 +22,9 @@ def make_action_space() -> spaces.Space[np.int64]:
     return spaces.Discrete(NUM_ACTIONS)
 
 
-def make_observation_space(construction: Construction) -> spaces.Space[Observation]:
+def make_observation_space(layout: ObservationLayout) -> spaces.Space[Observation]:
     """Return the observation space of one lane."""
-    return spaces.Box(0.0, 1.0, shape=construction.observation.shape[1:], dtype=np.float32)
+    return spaces.Box(0.0, 1.0, shape=(layout.num_columns,), dtype=np.float32)
 
 
 def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MODES) -> None:
@@ -38,13 +38,13 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
 
 
 def check_action(action: SupportsIndex) -> int:
-    """Return an action as an integer.
+    """Return an action as an integer; the rule of :func:`check_actions` for one.
 
     Raises:
-        ValueError: If it is no integer from 0 to 2.
+        ValueError: If it is no integer from 0 to 2; a bool is none.
     """
     try:
-        choice = operator.index(action)
+        choice = -1 if action is True or action is False else operator.index(action)
     except TypeError:
         choice = -1
     if not 0 <= choice < NUM_ACTIONS:
@@ -56,7 +56,7 @@ def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.inte
     """Return the actions of all lanes as an array.
 
     Raises:
-        ValueError: If they are not ``num_lanes`` integers from 0 to 2.
+        ValueError: If they are not ``num_lanes`` integers from 0 to 2; a bool is none.
     """
     array = np.asarray(actions)
     if array.shape != (num_lanes,) or array.dtype.kind not in "iu":

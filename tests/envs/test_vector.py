@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import hwgpt_gym  # noqa: F401  # Registers the environments.
 
-BUDGETS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", 1e4)}
+LIMITS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", 1e4)}
 
 
 def make(num_envs: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **options: Any) -> VectorEnv[Any, Any, Any]:
@@ -42,7 +42,7 @@ def check_equal(native: Any, sync: Any) -> None:
     num_envs=st.integers(1, 6),
     scale=st.sampled_from(["s", "s", "m", "l"]),
     device=st.sampled_from(["a6000", ["v100"], ["a100", "h100"], "all"]),
-    constraint=st.sampled_from([None, {}, {"flops": "p40"}, BUDGETS]),
+    constraint=st.sampled_from([None, {}, {"flops": "p40"}, LIMITS]),
     penalty=st.sampled_from(["hinge", "absolute", "power", "hard"]),
     shaping=st.booleans(),
     noise=st.booleans(),
@@ -68,7 +68,7 @@ def test_native_equals_sync(mode: AutoresetMode, num_envs: int, seed: int, **opt
 
 
 def test_options_reach_the_lanes() -> None:
-    native, sync = (build(4, device="all", constraint=BUDGETS) for build in (make, make_sync))
+    native, sync = (build(4, device="all", constraint=LIMITS) for build in (make, make_sync))
     options = {"device": "h100", "constraint": {"latency_ms": 30.0}}
     check_equal(native.reset(seed=0, options=options), sync.reset(seed=0, options=options))
     mask = np.array([True, False, True, False])
@@ -127,7 +127,7 @@ def test_writing_into_an_observation_does_not_reach_the_state() -> None:
     "clone", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))], ids=["copy", "pickle"]
 )
 def test_copies_continue_identically(clone: Any) -> None:
-    envs = make(5, AutoresetMode.SAME_STEP, device="all", constraint=BUDGETS, noise=True)
+    envs = make(5, AutoresetMode.SAME_STEP, device="all", constraint=LIMITS, noise=True)
     envs.reset(seed=0)
     rng = np.random.default_rng(0)
     for _ in range(30):
