@@ -102,7 +102,7 @@ class JumpTable:
         earn: Earn,
         weight: float,
     ) -> None:
-        self._direct = lambda limits: least_jump(tables, costs, limits, earn)
+        self._tables, self._costs, self._earn = tables, costs, earn
         self._single = len(costs) == 1
         losses = frontier(tables, costs).losses
         if self._single:
@@ -125,7 +125,7 @@ class JumpTable:
         )
         found: FloatArray = self._jumps[cells]
         for row in np.flatnonzero(np.isinf(found)):
-            found[row] = self._direct(limits[row].tolist())
+            found[row] = least_jump(self._tables, self._costs, limits[row].tolist(), self._earn)
         return found
 
 
