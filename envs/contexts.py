@@ -79,6 +79,8 @@ class ContextGenerator:
         self._drawn = np.flatnonzero((self._low < self._high).any(axis=0))
         self._device_names = np.array(settings.devices, dtype=object)
         self._device_features = self._describe_devices()
+        for shared in (self._low, self._high, self.medians, self._device_features):
+            shared.flags.writeable = False
         self.num_uniforms = int(self._several) + len(self._drawn)
         self.parts = context_parts(self.constrained) if settings.has_context else ()
 

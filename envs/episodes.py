@@ -149,8 +149,11 @@ class Episodes:
 
         Raises:
             ValueError: If one is unknown or not legal, or the environment shows no context.
+            TypeError: If they are no dictionary.
         """
-        given = {key: value for key, value in (options or {}).items() if key != "reset_mask"}
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"options must be a dictionary or None, got {options!r}")
+        given = dict(options or {})
         unknown = set(given) - set(RESET_OPTIONS)
         if unknown:
             raise ValueError(f"unknown options {sorted(unknown)}, legal are {list(RESET_OPTIONS)}")

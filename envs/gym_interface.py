@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.checks import suggest
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
@@ -35,6 +38,37 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
     """
     if render_mode is not None and render_mode not in legal:
         raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
+
+
+def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return an autoreset mode, given as it is or by its value.
+
+    Raises:
+        ValueError: If there is no such mode.
+    """
+    try:
+        return AutoresetMode(mode)
+    except ValueError:
+        values = {item.name.replace("_", "").lower(): item.value for item in AutoresetMode}
+        near = values.get(str(mode).replace("_", "").replace("-", "").lower())
+        raise ValueError(
+            f"autoreset_mode must be one of {list(values.values())}, got {mode!r}"
+            + (f": write autoreset_mode={near!r}" if near else "")
+        ) from None
+
+
+def refuse_unknown(unknown: Mapping[str, Any], environment: type) -> None:
+    """Refuse arguments that an environment does not take, with the ones that may be meant.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    for name, value in unknown.items():
+        legal = [key for key in inspect.signature(environment).parameters if key != "unknown"]
+        lanes = name == "n_envs" and "num_envs" in legal
+        right = f"write num_envs={value!r}" if lanes else suggest(name, legal)
+        # In Python's words: TorchRL takes an argument back where it reads them.
+        raise TypeError(f"{environment.__name__}() got an unexpected keyword argument {name!r}: {right}")
 
 
 def check_action(action: SupportsIndex) -> int:

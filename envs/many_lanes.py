@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +20,7 @@ from hwgpt_gym.envs.gym_interface import (
     Observation,
     add_info,
     check_actions,
+    check_autoreset_mode,
     check_render_mode,
     make_action_space,
     make_observation_space,
@@ -58,7 +58,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         check_render_mode(render_mode, [mode for mode in RENDER_MODES if mode != "human"])
         self.num_envs = check_integer("num_envs", num_envs, 1)
         self.render_mode = render_mode
-        self.autoreset_mode = AutoresetMode(autoreset_mode)
+        self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.metadata = {
             "render_modes": ["rgb_array", "ansi"],
             "render_fps": 4,
@@ -90,17 +90,30 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             ValueError: If seeds or options are not legal; nothing is changed then.
             TypeError: If ``reset_mask`` is no array of booleans.
         """
-        self._episodes.check_options(options)
-        seeds = self._check_seeds(seed)
         lanes = self._check_reset_mask(options)
-        super().reset(seed=seeds[0] if seeds else None)
-        if seeds:
-            self._streams.seed(seeds, lanes)
-        infos: dict[str, Any] = {}
-        self._begin(infos, lanes, options)
-        rows: Lanes | slice = slice(None) if lanes is None else lanes
-        add_info(infos, {"action_mask": self._episodes.construction.masks(lanes)}, rows, self.num_envs)
-        return self._episodes.construction.observation.copy(), infos
+        return self._reset(seed, [(lanes, _without_mask(options))])
+
+    def reset_each(
+        self, options: Sequence[dict[str, Any] | None], *, seed: int | Sequence[int | None] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Begin an architecture on every lane, each with options of its own; otherwise as :meth:`reset`.
+
+        Args:
+            options: ``device`` and ``constraint`` of every lane's context, or ``None``.
+            seed: As for :meth:`reset`.
+
+        Raises:
+            ValueError: If seeds or options are not legal; nothing is changed then.
+            TypeError: If an option is no dictionary.
+        """
+        if len(options) != self.num_envs:
+            raise ValueError(f"options must be a list of {self.num_envs}, one for each lane, got {len(options)}")
+        if all(item == options[0] for item in options):
+            return self._reset(seed, [(None, options[0])])
+        lanes = np.arange(self.num_envs)
+        given = np.array([bool(item) for item in options])
+        groups = [(lanes[lane : lane + 1], options[lane]) for lane in np.flatnonzero(given).tolist()]
+        return self._reset(seed, [(lanes[~given], None), *groups] if not given.all() else groups)
 
     def step(self, actions: npt.ArrayLike) -> StepReturn:
         """Take the next decision on every lane.
@@ -165,6 +178,27 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         """The choices so far, ``int8 (num_envs, D)``, -1 where undecided; a copy."""
         return self._episodes.construction.encoded.copy()
 
+    def lane_generator(self, lane: int) -> np.random.Generator:
+        """Return the generator that a lane draws its contexts and noise from: ``np_random`` of a scalar environment."""
+        return self._streams.generator(lane)
+
+    def _reset(
+        self, seed: int | Sequence[int | None] | None, groups: Sequence[tuple[Lanes | None, dict[str, Any] | None]]
+    ) -> tuple[Observation, dict[str, Any]]:
+        """Check everything, and then begin on groups of lanes (``None`` for all) with their options."""
+        for _, options in groups:
+            self._episodes.check_options(options)
+        seeds = self._check_seeds(seed)
+        super().reset(seed=seeds[0] if seeds else None)
+        infos: dict[str, Any] = {}
+        for lanes, options in groups:
+            if seeds:
+                self._streams.seed(seeds, lanes)
+            self._begin(infos, lanes, options)
+            rows: Lanes | slice = slice(None) if lanes is None else lanes
+            add_info(infos, {"action_mask": self._episodes.construction.masks(lanes)}, rows, self.num_envs)
+        return self._episodes.construction.observation.copy(), infos
+
     def _act(
         self, infos: dict[str, Any], actions: npt.NDArray[np.integer], lanes: Lanes | None
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
@@ -220,19 +254,16 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         """Return the seed of every lane; none at all if nothing is to be seeded."""
         if seed is None:
             return []
-        if isinstance(seed, int | np.integer):
-            seeds: list[int | None] = [int(seed) + lane for lane in range(self.num_envs)]
-        else:
-            seeds = [None if item is None else operator.index(item) for item in seed]
-        if len(seeds) != self.num_envs:
-            raise ValueError(f"seed must be one number or a list of {self.num_envs}, got a list of {len(seeds)}")
-        if any(item is not None and item < 0 for item in seeds):
-            raise ValueError(f"seeds must be integers of at least 0, got {seed!r}")
-        return seeds
+        if not isinstance(seed, list | tuple | np.ndarray):
+            first = check_integer("seed", seed, 0)
+            return [first + lane for lane in range(self.num_envs)]
+        if len(seed) != self.num_envs:
+            raise ValueError(f"seed must be one number or a list of {self.num_envs}, got a list of {len(seed)}")
+        return [None if item is None else check_integer(f"seed[{lane}]", item, 0) for lane, item in enumerate(seed)]
 
     def _check_reset_mask(self, options: dict[str, Any] | None) -> Lanes | None:
         """Return the lanes to reset; ``None`` for all."""
-        if not options or "reset_mask" not in options:
+        if not isinstance(options, dict) or "reset_mask" not in options:
             return None
         mask = options["reset_mask"]
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
@@ -242,3 +273,10 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         if not mask.any():
             raise ValueError("options['reset_mask'] must choose at least one lane, got none")
         return np.flatnonzero(mask)
+
+
+def _without_mask(options: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return options without the lanes that they are for; the dictionary is left as it is."""
+    if not isinstance(options, dict):
+        return options
+    return {key: value for key, value in options.items() if key != "reset_mask"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Never
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import VectorReward
@@ -73,7 +75,9 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         render_mode: str | None = None,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(unknown, type(self))
         task, reward = _make_task(device, scale, costs, noise)
         super().__init__(task, reward, render_mode)
         self.costs = task.constrained
@@ -148,7 +152,9 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(unknown, type(self))
         task, reward = _make_task(device, scale, costs, noise)
         super().__init__(num_envs, task, reward, render_mode, autoreset_mode)
         self.costs = task.constrained

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.envs.construction import Lanes, ObservationLayout
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import (
@@ -64,10 +65,11 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
             The observation and the information; see the class.
 
         Raises:
-            ValueError: If an option is unknown or not legal; nothing is changed then.
+            ValueError: If the seed or an option is not legal; nothing is changed then.
+            TypeError: If ``options`` is no dictionary.
         """
         self._episodes.check_options(options)
-        super().reset(seed=seed)
+        super().reset(seed=None if seed is None else check_integer("seed", seed, 0))
         context = self._episodes.reset(self._draw, options=options)
         self._decisions_left = True
         if self.render_mode == "human":

@@ -20,7 +20,7 @@ class SearchVecEnv(VecEnv):
     """Builds architectures on many lanes and asks a function what they earn; each is evaluated there and only there.
 
     Observations, actions and the beginning of the next architecture in the same step are those of
-    :class:`~hwgpt_gym.envs.sb3.HWGPTVecEnv` without a context. Nothing is random. Infos are empty, since making
+    :class:`~hwgpt_gym.envs.sb3.HWGPTVecEnv` without a context. Nothing is random. Infos are empty, since filling
     thousands of them a second costs more than all else; sb3-contrib's maskable algorithms find their masks through
     ``env_method("action_masks")``.
 
@@ -38,7 +38,6 @@ class SearchVecEnv(VecEnv):
         self.construction = Construction(layout, num_envs)
         self._reward = reward
         self._actions: npt.NDArray[Any] = np.zeros(num_envs, dtype=np.int64)
-        self._infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
 
     def reset(self) -> Observation:
         """Begin an architecture on every lane and return the observations, ``float32 (num_envs, 4 D)``."""
@@ -59,7 +58,7 @@ class SearchVecEnv(VecEnv):
         if len(ended):
             rewards[ended] = self._reward(self.construction.encoded[ended])
             self.construction.begin(ended)
-        return self.construction.observation.copy(), rewards, finished, self._infos
+        return self.construction.observation.copy(), rewards, finished, [{} for _ in range(self.num_envs)]
 
     def close(self) -> None:
         """There is nothing to close."""

@@ -69,12 +69,12 @@ class Settings:
     @property
     def lowest(self) -> Objective:
         """The objective with the low end of every limit."""
-        return _objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
+        return Objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
 
     @property
     def highest(self) -> Objective:
         """The objective with the high end of every limit."""
-        return _objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
+        return Objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
 
 
 def make_settings(
@@ -106,8 +106,8 @@ def make_settings(
         raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
     # Objectives check what they are made of: both ends of every range, penalty and weight.
-    checked = _objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
-    _objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
+    checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
+    Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
     has_context = several or any(_is_range(limit) for limit in constraint.values())
     return Settings(
         scale=scale,
@@ -120,10 +120,6 @@ def make_settings(
         has_context=has_context,
         regret=not has_context if regret is None else regret,
     )
-
-
-def _objective(limits: Mapping[str, Limit], penalty: str, weight: float | None) -> Objective:
-    return Objective.from_dict({"constraints": limits, "penalty": penalty, "weight": weight})
 
 
 def _check_devices(device: DeviceArgument) -> tuple[tuple[str, ...], bool]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Never
 
 from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
@@ -64,7 +65,9 @@ class HWGPTVectorEnv(ManyLaneEnv):
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **unknown: Never,
     ) -> None:
+        refuse_unknown(unknown, type(self))
         settings = make_settings(
             device,
             scale,

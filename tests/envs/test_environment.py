@@ -298,6 +298,40 @@ def test_wrong_options_change_nothing(options: dict[str, Any], message: str) -> 
     assert data_equivalence(results[0], results[1], exact=True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"options": [1]}, TypeError, "options must be a dictionary or None, got [1]"),
+        ({"options": "device"}, TypeError, "options must be a dictionary or None"),
+        ({"options": {"reset_mask": np.array([True])}}, ValueError, "unknown options ['reset_mask']"),
+        ({"options": {"constraint": 3.0}}, ValueError, "must map some of ['latency_ms'] to a limit"),
+        ({"seed": True}, ValueError, "seed must be an integer of at least 0, got True"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+    ],
+    ids=str,
+)
+def test_wrong_resets_are_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    env = gym.make("HWGPT-v0", device=["a100", "h100"]).unwrapped
+    env.reset(seed=0)
+    env.step(1)
+    before = env.encoded
+    with pytest.raises(error, match=re.escape(message)):
+        env.reset(**arguments)
+    np.testing.assert_array_equal(env.encoded, before)
+
+
+def test_every_seed_of_numpy_is_one() -> None:
+    env, twin = (gym.make("HWGPT-v0", device="all") for _ in range(2))
+    assert data_equivalence(env.reset(seed=np.int64(3)), twin.reset(seed=3), exact=True)
+    assert data_equivalence(env.reset(seed=2**70), twin.reset(seed=2**70), exact=True)
+
+
+def test_shared_arrays_cannot_be_written() -> None:
+    env = gym.make("HWGPT-v0", device="all").unwrapped
+    with pytest.raises(ValueError, match="read-only"):
+        env._episodes.task.generator.medians[:] = 1.0
+
+
 def test_options_need_a_context() -> None:
     env = gym.make("HWGPT-v0", device="a100")
     with pytest.raises(ValueError, match="whose observation shows them"):
