@@ -7,8 +7,10 @@ from typing import Annotated
 
 import typer
 
-from hwgpt_gym.cli.options import Scale, Seed, check_at_least, complete_devices, complete_metric
+from hwgpt_gym.cli.completion import complete_devices, complete_metric
+from hwgpt_gym.cli.options import Scale, Seed, check_at_least
 from hwgpt_gym.console import output
+from hwgpt_gym.files import check_destination
 
 
 def table(
@@ -37,6 +39,8 @@ def table(
     from hwgpt_gym.interop.dataframe import write_parquet
 
     check_at_least("--number", number)
+    check_at_least("--seed", seed, 0)
+    check_destination(path, (".parquet",), name="--output")
     bench = Benchmark(scale, device)
     encoded = bench.space.sample(np.random.default_rng(seed), number)
     rows = write_parquet(path, bench, encoded, metric)
