@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.agents.result_file import Description, Greedy, read_file, write_csv, write_file
 from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
 
@@ -131,8 +133,6 @@ class SearchResult:
                 loaded.
             optimum: If given, the file claims its regret, which :func:`hwgpt_gym.agents.validate_result` checks.
         """
-        from hwgpt_gym.agents.result_file import write_result
-
         claims = dict(self.claims)
         if len(self):
             claims |= {"best_reward": self.best_reward, "best_architecture": self.best.to_string()}
@@ -140,7 +140,12 @@ class SearchResult:
             claims |= {"optimum_reward": _reward_of(optimum), "regret": float(self.regret(optimum)[-1])}
             if len(self.greedy_reward):
                 claims["greedy_regret"] = float(self.greedy_regret(optimum)[-1])
-        write_result(self, path, claims)
+        values = {"reward": self.reward, **self.metrics}
+        if Path(path).suffix.lower() == ".csv":
+            write_csv(path, [str(architecture) for architecture in self.space.decode(self.encoded)], values)
+        else:
+            choices = dict(zip(self.space.decision_names, self.encoded.T, strict=True))
+            write_file(path, self._describe(claims), choices, values)
         return Path(path)
 
     @classmethod
@@ -151,9 +156,51 @@ class SearchResult:
             OSError: If it cannot be opened.
             ValueError: If it is not such a file, or what it holds is not valid.
         """
-        from hwgpt_gym.agents.result_file import read_result
+        description, columns = read_file(path)
+        try:
+            return cls._of(description, columns)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ValueError(f"{path} is no valid search result: {error}") from error
 
-        return read_result(path)
+    def _describe(self, claims: dict[str, Any]) -> Description:
+        greedy = zip(self.greedy_evaluations, self.space.decode(self.greedy_encoded), self.greedy_reward, strict=True)
+        return Description(
+            **{name: getattr(self, name) for name in _AS_IT_IS},
+            settings=dict(self.settings),
+            objective=self.objective.to_dict(),
+            trade_off=list(self.trade_off),
+            greedy=[Greedy(int(at), str(architecture), float(reward)) for at, architecture, reward in greedy],
+            claims=claims,
+        )
+
+    @classmethod
+    def _of(cls, description: Description, columns: Mapping[str, npt.NDArray[Any]]) -> SearchResult:
+        space = get_search_space(description.scale)
+        names = [*space.decision_names, "reward"]
+        keys = [key for key in columns if key not in names]
+        if missing := set(names) - set(columns):
+            raise ValueError(f"columns {sorted(missing)} are missing")
+        if unknown := set(keys) - set(METRICS):
+            raise ValueError(f"unknown columns {sorted(unknown)}")
+        for key in (*keys, "reward"):
+            if columns[key].dtype != np.float64 or not np.isfinite(columns[key]).all():
+                raise ValueError(f"column {key!r} must hold finite float64")
+        greedy = description.greedy
+        return cls(
+            **{name: getattr(description, name) for name in (*_AS_IT_IS, "settings", "claims")},
+            objective=Objective.from_dict(description.objective),
+            trade_off=tuple(description.trade_off),
+            encoded=space.validate(np.stack([columns[name] for name in space.decision_names], axis=1)),
+            metrics={key: columns[key] for key in keys},
+            reward=columns["reward"],
+            greedy_evaluations=np.array([entry.evaluations for entry in greedy], dtype=np.int64),
+            greedy_encoded=space.encode(Architecture.from_string(entry.architecture) for entry in greedy),
+            greedy_reward=np.array([entry.reward for entry in greedy], dtype=np.float64),
+        )
+
+
+_AS_IT_IS: Final = ("agent", "scale", "device", "budget", "seed", "wall_time", "cpu_time")
+"""What a file says as a result does."""
 
 
 def _reward_of(optimum: Optimum | float) -> float:

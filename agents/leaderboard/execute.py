@@ -22,7 +22,8 @@ from typing import Any, Final
 from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.result import SearchResult
-from hwgpt_gym.agents.result_file import Description, read_description, validate_result
+from hwgpt_gym.agents.result_file import Description, read_description
+from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer

@@ -7,7 +7,7 @@ normalised cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -37,6 +37,8 @@ def _seen_devices() -> tuple[str, ...]:
 @dataclass(frozen=True)
 class ContextualPPO:
     """PPO on episodes that draw a device and a limit of latency.
+
+    :func:`hwgpt_gym.agents.ppo.contextual_training.train` trains it.
 
     Attributes:
         scale: The search space.
@@ -93,16 +95,6 @@ class ContextualPPO:
     def constraint(self) -> dict[str, tuple[str, str]]:
         """The environment's constraint: the range that limits are drawn from."""
         return {"latency_ms": (f"p{100 * self.low:g}", f"p{100 * self.high:g}")}
-
-    def train(self, callback: Callable[[int], None] | None = None) -> Policy:
-        """Train a policy.
-
-        Args:
-            callback: Called with the number of architectures built so far, after every step that finished some.
-        """
-        from hwgpt_gym.agents.ppo.contextual_training import train
-
-        return train(self, callback)
 
 
 @dataclass(frozen=True, eq=False)

@@ -93,13 +93,14 @@ def _train_contextual(scale: str, budget: int, seed: int, folder: Path | None) -
     from rich.progress import Progress
 
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
+    from hwgpt_gym.agents.ppo.contextual_training import train as train_contextual
     from hwgpt_gym.agents.runs.run import POLICY, run_folder
 
     settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
     description = json.dumps({"agent": CONTEXTUAL, "settings": asdict(settings)}, indent=2) + "\n"
     with run_folder(CONTEXTUAL, description, folder) as path, Progress(console=messages) as progress:
         bar = progress.add_task("architectures built", total=budget)
-        policy = settings.train(lambda built: progress.update(bar, completed=built))
+        policy = train_contextual(settings, lambda built: progress.update(bar, completed=built))
         policy.save(path / POLICY, settings=asdict(settings))
     _print_contextual(evaluate(policy), settings.devices)
     output.print(f"\nPolicy: {path / POLICY}", soft_wrap=True)
