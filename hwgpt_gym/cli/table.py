@@ -11,6 +11,7 @@ from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.lookup import SeveralDevices
 from hwgpt_gym.cli.options import Scale, Seed, check_at_least
 from hwgpt_gym.console import output
+from hwgpt_gym.files import check_destination
 
 
 def table(
@@ -37,6 +38,7 @@ def table(
 
     check_at_least("--number", number)
     check_at_least("--seed", seed, 0)
+    check_destination(path, (".parquet",), name="--output")
     bench = Benchmark(scale, device)
     encoded = bench.space.sample(np.random.default_rng(seed), number)
     rows = write_parquet(path, bench, encoded, metric)
