@@ -67,8 +67,8 @@ class ContextGenerator:
         self._settings = settings
         self._bench = bench
         self._several = len(settings.devices) > 1
-        self._low = self._per_device(settings.lowest.bind(bench).thresholds)
-        self._high = self._per_device(settings.highest.bind(bench).thresholds)
+        self._low = self._per_device(settings.lowest.bind(bench).limits)
+        self._high = self._per_device(settings.highest.bind(bench).limits)
         if np.any(self._low > self._high):
             device, column = np.argwhere(self._low > self._high)[0]
             raise ValueError(
@@ -169,7 +169,7 @@ class ContextGenerator:
                 f"options['constraint'] must map some of {list(self.constrained)} to a limit, got {constraint!r}"
             )
         bound = Objective(constraint).bind(self._bench)
-        return {key: np.broadcast_to(value, len(self._settings.devices)) for key, value in bound.thresholds.items()}
+        return {key: np.broadcast_to(value, len(self._settings.devices)) for key, value in bound.limits.items()}
 
     def _describe_devices(self) -> FloatArray:
         rows = []

@@ -10,6 +10,8 @@ from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
+from hwgpt_gym.objective import DEFAULT_PENALTY
+from hwgpt_gym.penalties import penalty_table
 
 __all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
 
@@ -57,12 +59,7 @@ class HWGPTEnv(OneLaneEnv):
     0 until the last decision, then `quality - penalty`. Quality is log-perplexity scaled to [0, 1] by its exact
     extremes over the search space. With `r` the ratios of costs to limits and `w` the weight, the penalty is
 
-    | `penalty`  | Formula                              | Default `w` | Source                              |
-    |------------|--------------------------------------|-------------|-------------------------------------|
-    | `hinge`    | `w * sum(max(0, r - 1))`             | 2           | Exact penalty                       |
-    | `absolute` | `w * sum(abs(r - 1))`                | 2           | TuNAS, arXiv 2008.06120             |
-    | `power`    | `quality * (1 - prod(r ** -w))`      | 0.07        | MnasNet, arXiv 1807.11626, eq. 2, 3 |
-    | `hard`     | `quality + w` if any `r > 1`, else 0 | 1           | Death penalty                       |
+    PENALTIES
 
     With `shaping=True` every step also earns the change of a potential: the predicted reward of the architecture with
     the middle choice wherever none is taken yet, less that of the start (Ng et al., ICML 1999). The last step takes
@@ -132,7 +129,7 @@ class HWGPTEnv(OneLaneEnv):
         device: DeviceArgument = "a6000",
         scale: str = "s",
         constraint: ConstraintArgument | None = None,
-        penalty: str = "hinge",
+        penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
@@ -150,3 +147,6 @@ class HWGPTEnv(OneLaneEnv):
             noise=noise,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
+
+
+HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

@@ -8,16 +8,16 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-from hwgpt_gym.objective import Budget, Objective
+from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
 from hwgpt_gym.search_space import get_search_space
 
 DeviceArgument: TypeAlias = str | Sequence[str]
 """A device by name, several to draw from, or ``"all"``."""
 
-ConstraintArgument: TypeAlias = Mapping[str, Budget | Sequence[Budget]]
+ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Budget]] = {"latency_ms": "p50"}
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
 """The constraint of an environment that is given none: the median latency of the search space on its device."""
 
 
@@ -31,8 +31,8 @@ class LimitRange(NamedTuple):
     """
 
     metric: str
-    low: Budget
-    high: Budget
+    low: Limit
+    high: Limit
 
 
 @dataclass(frozen=True)
@@ -67,12 +67,12 @@ class Settings:
     @property
     def lowest(self) -> Objective:
         """The objective with the low end of every limit."""
-        return _objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
+        return Objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
 
     @property
     def highest(self) -> Objective:
         """The objective with the high end of every limit."""
-        return _objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
+        return Objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
 
 
 def make_settings(
@@ -80,7 +80,7 @@ def make_settings(
     scale: str = "s",
     constraint: ConstraintArgument | None = None,
     *,
-    penalty: str = "hinge",
+    penalty: str = DEFAULT_PENALTY,
     penalty_weight: float | None = None,
     shaping: bool = False,
     noise: bool = False,
@@ -101,8 +101,8 @@ def make_settings(
         raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
     # Objectives check what they are made of: both ends of every range, penalty and weight.
-    checked = _objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
-    _objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
+    checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
+    Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
     return Settings(
         scale=scale,
         devices=devices,
@@ -113,10 +113,6 @@ def make_settings(
         shaping=shaping,
         has_context=several or any(_is_range(limit) for limit in constraint.values()),
     )
-
-
-def _objective(limits: Mapping[str, Budget], penalty: str, weight: float | None) -> Objective:
-    return Objective.from_dict({"constraints": limits, "penalty": penalty, "weight": weight})
 
 
 def _check_devices(device: DeviceArgument) -> tuple[tuple[str, ...], bool]:

@@ -7,7 +7,7 @@ random numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -19,7 +19,8 @@ from hwgpt_gym.envs.construction import ObservationLayout
 from hwgpt_gym.envs.contexts import ContextGenerator, Contexts
 from hwgpt_gym.envs.naming import names_of
 from hwgpt_gym.envs.settings import Settings
-from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 
 
@@ -66,8 +67,7 @@ class Task:
         self.bench = Benchmark(settings.scale, list(settings.devices) if self._several else settings.devices[0])
         self.space = self.bench.space
         self.constrained = settings.constrained
-        self._objective = settings.lowest
-        self.objective: BoundObjective = self._objective.bind(self.bench)
+        self.objective: BoundObjective = settings.lowest.bind(self.bench)
         self.generator = ContextGenerator(settings, self.bench)
         self.layout = ObservationLayout(self.space, self.generator.parts)
         self.num_score_uniforms = NOISE_UNIFORMS if settings.noise else 0
@@ -112,7 +112,7 @@ class Task:
     def objective_of(self, device: int, limits: Sequence[float]) -> tuple[str, Objective]:
         """Return the device and the objective of one context, for the exact solver."""
         constraints = {key: float(value) for key, value in zip(self.constrained, limits, strict=True)}
-        return self.settings.devices[device], replace(self._objective, constraints=constraints)
+        return self.settings.devices[device], Objective(constraints, self.settings.penalty, self.settings.weight)
 
     def _evaluate(self, encoded: Encoded, device: npt.NDArray[np.intp], keys: tuple[str, ...]) -> dict[str, FloatArray]:
         if self._several:
@@ -120,11 +120,8 @@ class Task:
         return self.bench.evaluate(encoded, keys)
 
     def _outcome(self, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
-        ratios = np.empty_like(contexts.limits)
-        for i, key in enumerate(self.constrained):
-            np.divide(metrics[key], contexts.limits[:, i], out=ratios[:, i])
-        quality = self.objective.quality(metrics["perplexity"])
-        return outcome(quality, ratios, self._objective.penalty, self._objective.weight)
+        ratios = [metrics[key] / contexts.limits[:, i] for i, key in enumerate(self.constrained)]
+        return self.objective.outcome(self.objective.quality(metrics["perplexity"]), ratios)
 
 
 @lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
+from hwgpt_gym.objective import DEFAULT_PENALTY
 
 
 class HWGPTVectorEnv(ManyLaneEnv):
@@ -50,7 +51,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         device: DeviceArgument = "a6000",
         scale: str = "s",
         constraint: ConstraintArgument | None = None,
-        penalty: str = "hinge",
+        penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
