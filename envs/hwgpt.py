@@ -106,11 +106,14 @@ class HWGPTEnv(OneLaneEnv):
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
-    every device; otherwise the error says the least value that can be met. With `noise=True` latency and energy are
-    what a single measurement would show, drawn from `np_random`; otherwise those of the device in its median state.
-    Jump, optimum and regret then still refer to predictions, and what earns most on average is another architecture:
-    at its limit, the optimum's measured cost exceeds it about half of the time. With `regret=True` where there is a
-    context, one limit under `exact` or `hard` is a look-up; otherwise every context is solved.
+    every device; otherwise the error says the least value that can be met.
+
+    With `noise=True` latency and energy are what a single measurement would show, drawn from `np_random`; otherwise
+    those of the device in its median state. Jump, optimum and regret refer to predictions either way, and the expected
+    noisy reward has another optimum: at its limit, an architecture's measured cost exceeds it about half of the time.
+
+    With `regret=True` where there is a context, one limit under `exact` or `hard` is a look-up; otherwise every context
+    is solved.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
