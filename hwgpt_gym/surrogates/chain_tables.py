@@ -70,7 +70,7 @@ class ChainTables:
         self._intercept = model.intercept
         self._count_part = (model.mlp_count, model.head_count)
         self._cross = model.cross
-        self._states = [_count_states(n_layer) for n_layer in self.space.depths]
+        self._states = [count_states(n_layer) for n_layer in self.space.depths]
         self._features = [
             count_features(states.T / n_layer).T
             for states, n_layer in zip(self._states, self.space.depths, strict=True)
@@ -88,11 +88,24 @@ class ChainTables:
             ``float64 (S, S)``: by state of the MLP chain and state of the head chain, what the chain model predicts
             for the best architecture with these counts (up to the rounding of a differently ordered sum).
         """
+        mlp, head = (self._values[group.depth][chain, group.embed_dim, group.bias] for chain in (MLP_CHAIN, HEAD_CHAIN))
+        return self.count_terms(group, mlp, head)
+
+    def count_terms(self, group: Group, mlp: FloatArray | float = 0.0, head: FloatArray | float = 0.0) -> FloatArray:
+        """Return a group's intercept and terms of counts, plus values of the chains.
+
+        Args:
+            group: The group.
+            mlp: What to add by state of the MLP chain, ``float64 (S,)``.
+            head: What to add by state of the head chain, ``float64 (S,)``.
+
+        Returns:
+            ``float64 (S, S)``, as :meth:`values`.
+        """
         features = self._features[group.depth]
         mlp, head = (
-            self._values[group.depth][chain, group.embed_dim, group.bias]
-            + features @ self._count_part[chain][tuple(group)]
-            for chain in (MLP_CHAIN, HEAD_CHAIN)
+            value + features @ self._count_part[chain][tuple(group)]
+            for chain, value in ((MLP_CHAIN, mlp), (HEAD_CHAIN, head))
         )
         values: FloatArray = (features @ self._cross[tuple(group)]) @ features.T
         values += (mlp + self._intercept[tuple(group)])[:, None]
@@ -159,7 +172,8 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     return costs
 
 
-def _count_states(n_layer: int) -> IntArray:
+def count_states(n_layer: int) -> IntArray:
+    """Return the states of a chain of so many layers, in order, ``int64 (S, 2)``."""
     counts = itertools.product(range(n_layer + 1), repeat=2)
     return np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
 
