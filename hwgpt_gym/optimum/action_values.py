@@ -19,27 +19,28 @@ import numpy.typing as npt
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.objective import BoundObjective, Objective, outcome_of
 from hwgpt_gym.optimum.completions import (
-    NUM_ACTIONS,
     CountRewards,
     Decision,
     Rows,
     chain_prefix,
     decision_values,
 )
-from hwgpt_gym.optimum.front import single_cost
 from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
     FIRST_LAYER,
+    GROUPS,
     N_LAYER,
     NOT_SET,
+    NUM_CHOICES,
     Encoded,
     FloatArray,
+    Group,
     IntArray,
     SearchSpace,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import GROUPS, Group, chain_tables, cost_matrix
+from hwgpt_gym.surrogates.chain_tables import chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.suffix_tables import suffix_tables
 
@@ -65,7 +66,7 @@ class Problem(NamedTuple):
         Raises:
             ValueError: If a limited cost depends on the device and the benchmark is not of one.
         """
-        return cls(bound, tuple(single_cost(bench, metric) for metric in bound.thresholds))
+        return cls(bound, tuple(bench.count_model(metric) for metric in bound.thresholds))
 
 
 class ActionValues:
@@ -93,7 +94,7 @@ class ActionValues:
         """Return the values of the next decision's choices.
 
         Args:
-            encoded: Partial architectures, integers ``(n, D)``: see :func:`check_prefixes`.
+            encoded: Partial architectures, integers ``(n, D)``: see :meth:`SearchSpace.validate_partial`.
             problem: The position of each row's problem, ``intp (n,)``; the first by default.
 
         Returns:
@@ -101,11 +102,12 @@ class ActionValues:
             choice; all of a complete architecture are.
 
         Raises:
-            ValueError: As :func:`check_prefixes`.
+            ValueError: As :meth:`SearchSpace.validate_partial`, or if a problem does not exist, or its penalty is not
+                affine in quality at given costs.
         """
-        encoded, position = check_prefixes(self.space, encoded)
-        problem = np.zeros(len(encoded), dtype=np.intp) if problem is None else problem
-        values = np.full((len(encoded), NUM_ACTIONS), -np.inf)
+        encoded, position = self.space.validate_partial(encoded)
+        problem = self._check_problem(problem, len(encoded))
+        values = np.full((len(encoded), NUM_CHOICES), -np.inf)
         for rows, place in _equal_rows(np.minimum(position, FIRST_LAYER)):
             if place == FIRST_LAYER:
                 values[rows] = self._of_layers(encoded[rows], position[rows], problem[rows])
@@ -124,11 +126,11 @@ class ActionValues:
             problem: As for a call.
 
         Raises:
-            ValueError: As :func:`check_prefixes`.
+            ValueError: As :meth:`SearchSpace.validate_partial`.
         """
-        encoded, position = check_prefixes(self.space, encoded)
+        encoded, position = self.space.validate_partial(encoded)
         encoded = encoded.copy()
-        problem = np.zeros(len(encoded), dtype=np.intp) if problem is None else problem
+        problem = self._check_problem(problem, len(encoded))
         rows = np.arange(len(encoded))
         while True:
             values = self(encoded[rows], problem[rows])
@@ -154,7 +156,7 @@ class ActionValues:
             ValueError: As :meth:`SearchSpace.validate`.
         """
         encoded = self.space.validate(encoded)
-        problem = np.zeros(len(encoded), dtype=np.intp) if problem is None else problem
+        problem = self._check_problem(problem, len(encoded))
         lost = np.zeros(encoded.shape)
         prefix = np.full_like(encoded, NOT_SET)
         for column in range(self.space.num_decisions):
@@ -163,6 +165,13 @@ class ActionValues:
             lost[rows, column] = values.max(axis=1) - values[np.arange(len(rows)), encoded[rows, column]]
             prefix[:, column] = encoded[:, column]
         return lost
+
+    def _check_problem(self, problem: Rows | None, rows: int) -> Rows:
+        problem = np.zeros(rows, dtype=np.intp) if problem is None else np.asarray(problem)
+        if problem.shape != (rows,) or np.any((problem < 0) | (problem >= len(self._problems))):
+            legal = f"hold {rows} positions from 0 to {len(self._problems) - 1}"
+            raise ValueError(f"problem must {legal}, got {problem!r}")
+        return problem
 
     def _of_groups(self, problem: Rows) -> FloatArray:
         """Return the greatest reward of every width, depth and bias, ``float64 (n, 3, 3, 2)``."""
@@ -176,7 +185,7 @@ class ActionValues:
 
     def _of_layers(self, encoded: Encoded, position: IntArray, problem: Rows) -> FloatArray:
         """Return the values of decisions about layers, ``float64 (n, 3)``."""
-        values = np.full((len(encoded), NUM_ACTIONS), -np.inf)
+        values = np.full((len(encoded), NUM_CHOICES), -np.inf)
         lost = self._suffixes.decided(encoded) * self._quality_of_unit[problem]
         places = self.space.num_decisions + 1
         for rows, place in _equal_rows(encoded[:, N_LAYER].astype(np.int64) * places + position):
@@ -214,14 +223,18 @@ class ActionValues:
         limits = bound.thresholds.values()
         ratios = [cost_matrix(cost, group, states) / limit for cost, limit in zip(costs, limits, strict=True)]
 
-        def reward(quality: FloatArray) -> FloatArray:
-            return outcome_of(quality, ratios, bound.objective.penalty, bound.objective.weight).reward
-
-        # Every penalty is affine in quality at given costs; most only shift it.
-        least = reward(np.zeros_like(quality))
-        slope = reward(np.ones_like(quality)) - least
-        shifted = np.isclose(slope, 1.0, rtol=0.0, atol=1e-9 * (1.0 + np.abs(least).max())).all()
-        self._rewards[depth].set(slot, reward(quality), None if shifted else slope)
+        least, middle, most = (
+            outcome_of(np.full_like(quality, q), ratios, bound.objective.penalty, bound.objective.weight).reward
+            for q in (0.0, 0.5, 1.0)
+        )
+        # At given costs every penalty is affine in quality. Most only shift it.
+        slope, rounding = most - least, 1e-9 * (1.0 + np.abs(least).max())
+        if np.abs(middle - 0.5 * (least + most)).max() > rounding:
+            raise ValueError(f"action values need a penalty that is affine in quality, got {bound.objective!r}")
+        if np.abs(slope - 1.0).max() <= rounding:
+            self._rewards[depth].set(slot, least + quality, None)
+        else:
+            self._rewards[depth].set(slot, least + slope * quality, slope)
 
 
 def _equal_rows(values: IntArray) -> Iterator[tuple[Rows, int]]:
@@ -230,43 +243,6 @@ def _equal_rows(values: IntArray) -> Iterator[tuple[Rows, int]]:
     starts = np.flatnonzero(np.diff(values[order], prepend=-1))
     for rows in np.split(order, starts[1:]) if len(order) else ():
         yield rows, int(values[rows[0]])
-
-
-def check_prefixes(space: SearchSpace, encoded: npt.ArrayLike) -> tuple[Encoded, IntArray]:
-    """Check that a batch encodes partial architectures, decided from the first decision on.
-
-    Args:
-        space: The search space.
-        encoded: Choice indices, integers ``(n, D)``, -1 where undecided or beyond the depth.
-
-    Returns:
-        The batch as ``int8 (n, D)``, and the number of decisions taken, ``int64 (n,)``.
-
-    Raises:
-        ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an earlier
-            one, or a layer beyond the depth is set; the message names the row.
-    """
-    array = np.asarray(encoded)
-    if array.ndim != 2 or array.shape[1] != space.num_decisions or not np.issubdtype(array.dtype, np.integer):
-        raise ValueError(
-            f"encoded must hold integers of shape (n, {space.num_decisions}) at scale {space.scale!r}, got "
-            f"{array.dtype} {array.shape}"
-        )
-    wrong = (array < NOT_SET) | (array >= np.asarray(space.num_choices))
-    legal = "a choice, or -1 where none is taken"
-    if not wrong.any():
-        taken = array != NOT_SET
-        # Before the depth is chosen it is -1, which reads the last entry.
-        lengths = np.array([*(FIRST_LAYER + 2 * depth for depth in space.depths), space.num_decisions])
-        beyond = np.arange(space.num_decisions) >= lengths[array[:, N_LAYER], None]
-        wrong = taken & (np.maximum.accumulate(~taken, axis=1) | beyond)
-        legal = "-1: an earlier decision is not taken, or the layer lies beyond the depth"
-    if wrong.any():
-        row, column = np.argwhere(wrong)[0]
-        raise ValueError(
-            f"encoded[{row}, {column}] ({space.decision_names[column]}) is {array[row, column]}, must be {legal}"
-        )
-    return np.ascontiguousarray(array, dtype=np.int8), np.count_nonzero(taken, axis=1)
 
 
 _CACHE: WeakKeyDictionary[Benchmark, OrderedDict[Objective, ActionValues]] = WeakKeyDictionary()

@@ -11,12 +11,9 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FIRST_LAYER, Encoded, FloatArray, IntArray
+from hwgpt_gym.search_space import FIRST_LAYER, NUM_CHOICES, Encoded, FloatArray, IntArray
 from hwgpt_gym.surrogates.chain_tables import MLP_CHAIN, count_states
 from hwgpt_gym.surrogates.suffix_tables import state_index
-
-NUM_ACTIONS: Final = 3
-"""The greatest number of choices of a decision."""
 
 _CHUNK: Final = 1 << 15
 """Numbers worked on at once: intermediate results then stay in the processor's caches."""
@@ -86,8 +83,8 @@ def _shifted_values(rewards: CountRewards, decision: Decision) -> FloatArray:
         matrix = rewards.reward.take(rewards.index(decision, rows))
         matrix -= np.expand_dims(decision.taken_by_other(rows), 1 + decision.chain)
         matrix.max(axis=2 - decision.chain, out=best[part])
-    values = np.empty((len(inverse), NUM_ACTIONS))
-    for part in _parts(len(inverse), NUM_ACTIONS * states):
+    values = np.empty((len(inverse), NUM_CHOICES))
+    for part in _parts(len(inverse), NUM_CHOICES * states):
         (best[inverse[part], None] - decision.taken_by_own(part)).max(axis=2, out=values[part])
     return values
 
@@ -95,13 +92,13 @@ def _shifted_values(rewards: CountRewards, decision: Decision) -> FloatArray:
 def _sloped_values(rewards: CountRewards, slopes: FloatArray, decision: Decision, lost: FloatArray) -> FloatArray:
     """Return the values where costs scale quality: what is lost weighs differently at different counts."""
     chain, states = decision.chain, decision.after.shape[-1]
-    values = np.empty((len(lost), NUM_ACTIONS))
+    values = np.empty((len(lost), NUM_CHOICES))
     for part in _parts(len(lost), states * decision.least.shape[-1]):
         index = rewards.index(decision, part)
         reward, slope = rewards.reward.take(index), slopes.take(index)
         reward -= slope * np.expand_dims(decision.taken_by_other(part) + lost[part, None], 1 + chain)
         step = decision.taken_by_own(part)
-        for action in range(NUM_ACTIONS):
+        for action in range(NUM_CHOICES):
             reached = np.flatnonzero(np.isfinite(decision.after[0, 0, 0, action]))
             taken = np.expand_dims(step[:, action, reached], 2 - chain)
             value = reward.take(reached, axis=1 + chain) - slope.take(reached, axis=1 + chain) * taken

@@ -13,11 +13,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import BIAS, EMBED_DIM, N_LAYER, NUM_CHOICES, Encoded, FloatArray, SearchSpace, layers_of
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import HEAD_CHAIN, MLP_CHAIN, count_states
 
-_CHOICES: Final = 3
 _SHIFTS: Final = np.array([(0, 0), (1, 0), (0, 1)])
 """What each choice adds to the counts ``(c1, c2)``."""
 
@@ -72,7 +71,7 @@ class SuffixTables:
         width, depth, bias = (encoded[:, column, None].astype(np.intp) for column in (EMBED_DIM, N_LAYER, BIAS))
         total = np.zeros(len(encoded))
         for chain, terms in enumerate(self._terms):
-            choices = encoded[:, FIRST_LAYER + chain :: 2].astype(np.intp)
+            choices = layers_of(encoded)[:, :, chain].astype(np.intp)
             layers = np.arange(choices.shape[1])
             single, pair, skip = terms
             # A layer that is not decided has choice -1, which reads zero.
@@ -85,7 +84,7 @@ class SuffixTables:
     def _solve(self, depth: int) -> tuple[list[FloatArray], list[FloatArray]]:
         """Run the recurrence for one depth; both results by layer, with a leading axis of chains."""
         n_layer = self.space.depths[depth]
-        least = [np.zeros((2, 6, _CHOICES, _CHOICES, 1))]
+        least = [np.zeros((2, 6, NUM_CHOICES, NUM_CHOICES, 1))]
         afters: list[FloatArray] = []
         for layer in reversed(range(n_layer)):
             # (chain, group, choice of layer - 2, of layer - 1, of layer)
@@ -103,7 +102,7 @@ class SuffixTables:
         """Return a layer's own terms and those with the two layers before it, ``float64 (6, 3, 3, 3)``."""
         single, pair, skip = (part[:, depth, :, layer] for part in self._terms[chain])
         terms: FloatArray = single[:, :, None, None, :] + pair[:, :, None, :, :] + skip[:, :, :, None, :]
-        return terms[:, :, :-1, :-1, :-1].reshape(6, _CHOICES, _CHOICES, _CHOICES)
+        return terms[:, :, :-1, :-1, :-1].reshape(6, NUM_CHOICES, NUM_CHOICES, NUM_CHOICES)
 
 
 def state_index(n_layer: int, counts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

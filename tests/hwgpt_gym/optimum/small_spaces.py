@@ -8,11 +8,10 @@ from functools import lru_cache
 import numpy as np
 from hypothesis import strategies as st
 
-from hwgpt_gym import Benchmark, SearchSpace
+from hwgpt_gym import DEVICES, Benchmark, SearchSpace
 from hwgpt_gym.metrics import COST_METRICS
-from hwgpt_gym.search_space import FIRST_LAYER, NOT_SET, Encoded, FloatArray
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, NOT_SET, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import GROUPS
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.store import Surrogates
 
@@ -76,6 +75,7 @@ def random_benchmark(space: SearchSpace, seed: int, grid: float | None = None) -
             "float16_memory_mb": random_cost(space, rng),
             "bfloat16_memory_mb": random_cost(space, rng),
         },
+        devices=tuple(DEVICES),
     )
     return Benchmark(device="a6000", surrogates=surrogates)
 

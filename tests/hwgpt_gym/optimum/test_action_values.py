@@ -165,6 +165,9 @@ def test_several_problems_at_once(penalty: Any) -> None:
         np.testing.assert_allclose(together[own], action_values(bench, objective, states[own]), **CLOSE)
         np.testing.assert_allclose(lost[own[:30]], episode_regret(bench, objective, architectures[own[:30]]), **CLOSE)
         np.testing.assert_array_equal(completed[own], best_completion(bench, objective, states[own]))
+    for wrong in (problem[:-1], problem - 1, problem + 1):
+        with pytest.raises(ValueError, match="problem must hold 300 positions from 0 to 2"):
+            values(states, wrong)
 
 
 def test_errors_name_the_row() -> None:
@@ -179,15 +182,15 @@ def test_errors_name_the_row() -> None:
         with pytest.raises(ValueError, match=message):
             action_values(bench, objective, states)
 
-    refused(2, 5, 3, r"encoded\[2, 5\] \(mlp_ratio_1\) is 3, must be a choice")
-    refused(1, 2, 2, r"encoded\[1, 2\] \(bias\) is 2, must be a choice")
-    refused(1, 0, -2, r"encoded\[1, 0\] \(embed_dim\) is -2, must be a choice")
-    refused(3, 6, 1, r"encoded\[3, 6\] \(n_head_1\) is 1, must be -1: an earlier decision", cut=5)
-    refused(3, 1, 1, r"encoded\[3, 1\] \(n_layer\) is 1, must be -1: an earlier decision", cut=0)
+    refused(2, 5, 3, r"encoded\[2, 5\] \(mlp_ratio_1\) is 3, legal choices are 0 to")
+    refused(1, 2, 2, r"encoded\[1, 2\] \(bias\) is 2, legal choices are 0 to")
+    refused(1, 0, -2, r"encoded\[1, 0\] \(embed_dim\) is -2, legal choices are 0 to")
+    refused(3, 6, 1, r"encoded\[3, 6\] \(n_head_1\) is 1, must be -1 \(an earlier decision", cut=5)
+    refused(3, 1, 1, r"encoded\[3, 1\] \(n_layer\) is 1, must be -1 \(an earlier decision", cut=0)
     legal[0, 1], legal[0, 23:] = 0, 1
-    with pytest.raises(ValueError, match=r"encoded\[0, 23\] \(mlp_ratio_10\) is 1, must be -1: .* beyond the depth"):
+    with pytest.raises(ValueError, match=r"encoded\[0, 23\] \(mlp_ratio_10\) is 1, must be -1 \(the layer lies beyond"):
         action_values(bench, objective, legal)
-    with pytest.raises(ValueError, match=r"shape \(n, 27\) at scale 's', got int8 \(27,\)"):
+    with pytest.raises(ValueError, match=r"shape \(n, 27\) at scale 's', got \(27,\)"):
         action_values(bench, objective, legal[0])
     with pytest.raises(ValueError, match="integers"):
         action_values(bench, objective, legal.astype(float))

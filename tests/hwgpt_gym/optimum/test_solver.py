@@ -18,8 +18,8 @@ from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import PENALTIES, Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_budget, pareto_front, runner_up, solve, worst
 from hwgpt_gym.pareto import losses_sign
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, cost_matrix
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, N_LAYER, NOT_SET, Encoded, FloatArray
+from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
 
 from .small_spaces import (
     SEEDS,
