@@ -72,7 +72,7 @@ class Problem(NamedTuple):
 class ActionValues:
     """The exact values of actions in one problem, or in several of the same search space.
 
-    Tables are made when a row first needs them. They take up to 1 MB for each problem at scale s, 14 MB at m and 70 MB
+    Tables are made when a row first needs them. They take up to 1 MB for each problem at scale s, 13 MB at m and 64 MB
     at l, and twice as much where the penalty scales quality.
 
     Args:

@@ -24,7 +24,7 @@ _SHIFTS: Final = np.array([(0, 0), (1, 0), (0, 1)])
 class SuffixTables:
     """What the layers from each layer on add at least to a chain model, by their counts.
 
-    The tables take 1 MB at scale s, 20 MB at m and 90 MB at l.
+    The tables take 4 MB at scale s, 27 MB at m and 88 MB at l.
 
     Args:
         model: The chain model.
