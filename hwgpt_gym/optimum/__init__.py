@@ -2,7 +2,7 @@
 
 from hwgpt_gym.optimum.action_values import ActionValues, action_values, best_completion, episode_regret
 from hwgpt_gym.optimum.front import ParetoFront, pareto_front
-from hwgpt_gym.optimum.solver import Optimum, extremes, nearest_to_budget, runner_up, solve, worst
+from hwgpt_gym.optimum.solver import Optimum, extremes, nearest_to_limit, runner_up, solve, worst
 from hwgpt_gym.surrogates.chain_extremes import Extremes, chain_extremes
 
 __all__ = [
@@ -15,7 +15,7 @@ __all__ = [
     "chain_extremes",
     "episode_regret",
     "extremes",
-    "nearest_to_budget",
+    "nearest_to_limit",
     "pareto_front",
     "runner_up",
     "solve",
