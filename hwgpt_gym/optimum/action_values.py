@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.objective import BoundObjective, Objective, outcome_of
+from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum.completions import (
     CountRewards,
     Decision,
@@ -66,7 +66,7 @@ class Problem(NamedTuple):
         Raises:
             ValueError: If a limited cost depends on the device and the benchmark is not of one.
         """
-        return cls(bound, tuple(bench.count_model(metric) for metric in bound.thresholds))
+        return cls(bound, tuple(bench.count_model(metric) for metric in bound.limits))
 
 
 class ActionValues:
@@ -220,12 +220,11 @@ class ActionValues:
         states = self._tables.states(depth)
         greatest = bound.log_perplexity_range[1]
         quality = (greatest - self._tables.count_terms(group)) * self._quality_of_unit[slot // 6]
-        limits = bound.thresholds.values()
+        limits = bound.limits.values()
         ratios = [cost_matrix(cost, group, states) / limit for cost, limit in zip(costs, limits, strict=True)]
 
         least, middle, most = (
-            outcome_of(np.full_like(quality, q), ratios, bound.objective.penalty, bound.objective.weight).reward
-            for q in (0.0, 0.5, 1.0)
+            bound.outcome(np.full_like(quality, constant), ratios).reward for constant in (0.0, 0.5, 1.0)
         )
         # At given costs every penalty is affine in quality. Most only shift it.
         slope, rounding = most - least, 1e-9 * (1.0 + np.abs(least).max())

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from hwgpt_gym import Benchmark
-from hwgpt_gym.objective import PENALTIES, Objective
+from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import action_values, solve
+from hwgpt_gym.penalties import PENALTIES
 from hwgpt_gym.search_space import NOT_SET, Encoded
 
 LIMITS = {"latency_ms": "p30", "energy_j": "p20"}

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from hwgpt_gym import Benchmark, SearchSpace
 from hwgpt_gym.metrics import COST_METRICS
-from hwgpt_gym.objective import PENALTIES, Objective
+from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import ActionValues, action_values, best_completion, episode_regret, solve
 from hwgpt_gym.optimum.action_values import Problem, make_action_values
+from hwgpt_gym.penalties import PENALTIES
 from hwgpt_gym.search_space import BIAS, FIRST_LAYER, N_LAYER, NOT_SET, Encoded
 
 from .small_spaces import SEEDS, TINY, all_metrics, constraint_sets, everything, random_benchmark, shipped
