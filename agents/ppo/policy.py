@@ -21,7 +21,7 @@ from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
 from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
-from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.search_space import NOT_SET, Encoded, FloatArray, SearchSpace, get_search_space
 
 SCHEMA: Final = "hwgpt-gym policy 1"
 
@@ -114,6 +114,25 @@ class Policy:
                 actions = (probability.cumsum(axis=1)[:, :-1] < rng.random((len(lanes), 1))).sum(axis=1)
             lanes = lanes[~construction.apply(actions, lanes)]
         return construction.encoded
+
+    def values(self, encoded: Encoded) -> FloatArray:
+        """Return what the value network says of partial architectures, of a policy without a context.
+
+        Args:
+            encoded: ``int8 (n, D)``, -1 where undecided; the next decision of each is the first that is not taken.
+
+        Returns:
+            The expected reward, ``float64 (n,)``.
+        """
+        construction = Construction(self.space, len(encoded))
+        construction.begin()
+        for choices in encoded.T:
+            lanes = np.flatnonzero(choices != NOT_SET)
+            construction.apply(choices[lanes].astype(np.intp), lanes)
+        with torch.no_grad():
+            values = self.network.predict_values(torch.as_tensor(construction.observation))
+        result: FloatArray = values.numpy()[:, 0].astype(np.float64)
+        return result
 
     def _probabilities(self, construction: Construction, lanes: npt.NDArray[np.intp]) -> FloatArray:
         observation = torch.as_tensor(construction.observation[lanes])

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATES: Final = 1_000
 """States looked at each time: one of every sampled episode."""
 
-_SHOWN: Final = (0.0, 0.05, 0.2, 1.0)
+_SHARES: Final = (0.0, 0.05, 0.2, 1.0)
 """Shares of the budget at which the states of the policy's own episodes are drawn one by one."""
 
 
@@ -97,6 +97,12 @@ def cut_off(encoded: Encoded, rng: np.random.Generator) -> Encoded:
     return np.where(np.arange(encoded.shape[1]) < position[:, None], encoded, np.int8(NOT_SET))
 
 
+def shown_records(records: Sequence[ValueRecord]) -> list[ValueRecord]:
+    """Return the records whose states the figure shows one by one."""
+    last = records[-1].evaluations
+    return [min(records, key=lambda record: abs(record.evaluations - share * last)) for share in _SHARES]
+
+
 def save_value_figure(records: Sequence[ValueRecord], path: str | os.PathLike[str]) -> None:
     """Draw estimated against exact values of single states, and the errors over training.
 
@@ -115,8 +121,7 @@ def save_value_figure(records: Sequence[ValueRecord], path: str | os.PathLike[st
 
 
 def _draw_states(axes: Axes, records: Sequence[ValueRecord]) -> None:
-    last = records[-1].evaluations
-    shown = [min(records, key=lambda record: abs(record.evaluations - share * last)) for share in _SHOWN]
+    shown = shown_records(records)
     for record, colour in zip(shown, (FAINT, "#a9d0e8", BLUE, INK), strict=True):
         axes.plot(record.exact, record.estimated, ".", color=colour, markersize=4, alpha=0.7, markeredgewidth=0,
                   label=f"after {record.evaluations:,}")  # fmt: skip
