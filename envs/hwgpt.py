@@ -11,6 +11,7 @@ from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_set
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.penalties import penalty_table
+from hwgpt_gym.search_space import FloatArray
 
 __all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
 
@@ -146,6 +147,18 @@ class HWGPTEnv(OneLaneEnv):
             noise=noise,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action: the greatest reward that the episode can still end with after it.
+
+        Rewards are without noise and shaping, in the episode's context.
+
+        Returns:
+            ``float64 (3,)``, ``-inf`` for an action that is no choice of its own: action 2 at ``bias``, and all of them
+            once the architecture is complete.
+        """
+        values: FloatArray = self._episodes.action_values()[0]
+        return values
 
 
 HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

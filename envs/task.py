@@ -6,22 +6,28 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import NOISE_UNIFORMS, Benchmark
-from hwgpt_gym.envs.construction import ObservationLayout
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 from hwgpt_gym.envs.contexts import ContextGenerator, Contexts
 from hwgpt_gym.envs.naming import names_of
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
+
+if TYPE_CHECKING:
+    from hwgpt_gym.optimum import ActionValues
+
+_TABLES: Final = 2**27
+"""Bytes that the tables of action values of the contexts at once may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,6 +121,37 @@ class Task:
         constraints = {key: float(value) for key, value in zip(self.constrained, limits, strict=True)}
         return self.settings.devices[device], replace(self._objective, constraints=constraints)
 
+    def action_values(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
+        """Return the greatest reward within reach after every action, without noise, ``float64 (m, 3)``.
+
+        Args:
+            encoded: Architectures under construction, ``int8 (m, D)``, -1 where undecided.
+            contexts: Their contexts.
+        """
+        values = np.empty((len(encoded), NUM_ACTIONS))
+        for rows, solved, problem in self._solve(contexts):
+            values[rows] = solved(encoded[rows], problem)
+        return values
+
+    def decision_regrets(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
+        """Return what every decision of finished architectures lost, without noise, ``float64 (m, D)``."""
+        lost = np.empty(encoded.shape)
+        for rows, solved, problem in self._solve(contexts):
+            lost[rows] = solved.regret(encoded[rows], problem)
+        return lost
+
+    def _solve(self, contexts: Contexts) -> Iterator[tuple[Lanes, ActionValues, npt.NDArray[np.intp]]]:
+        """Yield rows of contexts, the values of actions in these, and the position of each row's problem there."""
+        from hwgpt_gym.optimum import ActionValues
+
+        # Few at a time, so that memory does not grow with the number of contexts.
+        at_once = max(_TABLES // ActionValues.bytes_per_problem(self.space), 1)
+        distinct, problem = np.unique(np.column_stack(contexts), axis=0, return_inverse=True)
+        for start in range(0, len(distinct), at_once):
+            rows = np.flatnonzero((start <= problem) & (problem < start + at_once))
+            solved = _action_values(self, tuple(map(tuple, distinct[start : start + at_once].tolist())))
+            yield rows, solved, problem[rows] - start
+
     def _evaluate(self, encoded: Encoded, device: npt.NDArray[np.intp], keys: tuple[str, ...]) -> dict[str, FloatArray]:
         if self._several:
             return self.bench.evaluate_on(encoded, device, keys)
@@ -123,6 +160,19 @@ class Task:
     def _outcome(self, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
         ratios = [metrics[key] / contexts.limits[:, i] for i, key in enumerate(self.constrained)]
         return self.objective.outcome(self.objective.quality(metrics["perplexity"]), ratios)
+
+
+@lru_cache(maxsize=4)
+def _action_values(task: Task, contexts: tuple[tuple[float, ...], ...]) -> ActionValues:
+    """Return the values of actions in some contexts, each a device and limits; those used last are kept."""
+    from hwgpt_gym.optimum import ActionValues, Problem
+
+    problems = []
+    for device, *limits in contexts:
+        name, objective = task.objective_of(int(device), limits)
+        bench = task.bench.on(name)
+        problems.append(Problem.of(bench, objective.bind(bench)))
+    return ActionValues(task.bench.chain_model("perplexity"), problems)
 
 
 @lru_cache(maxsize=64)

@@ -11,6 +11,7 @@ from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
+from hwgpt_gym.search_space import FloatArray
 
 
 class HWGPTVectorEnv(ManyLaneEnv):
@@ -70,3 +71,10 @@ class HWGPTVectorEnv(ManyLaneEnv):
             noise=noise,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
+
+        As :meth:`HWGPTEnv.action_values <hwgpt_gym.envs.hwgpt.HWGPTEnv.action_values>`.
+        """
+        return self._episodes.action_values()

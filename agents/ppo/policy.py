@@ -126,7 +126,7 @@ class Policy:
         Returns:
             The expected reward, ``float64 (n,)``.
         """
-        construction = Construction(self.space, len(encoded))
+        construction = Construction(observation_layout(self.space, 0), len(encoded))
         construction.begin()
         for choices in encoded.T:
             lanes = np.flatnonzero(choices != NOT_SET)

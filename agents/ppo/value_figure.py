@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 STATES: Final = 1_000
 """States looked at each time: one of every sampled episode."""
 
-_SHARES: Final = (0.0, 0.05, 0.2, 1.0)
+_SHARES: Final = (0.05, 0.1, 0.2, 1.0)
 """Shares of the budget at which the states of the policy's own episodes are drawn one by one."""
 
 
@@ -116,7 +116,7 @@ def save_value_figure(records: Sequence[ValueRecord], path: str | os.PathLike[st
     _draw_errors(errors, records)
     for axes in (states, errors):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9)
+        axes.legend(frameon=False, fontsize=9, markerscale=2.0)
     save_figure(figure, path)
 
 
@@ -135,7 +135,7 @@ def _draw_errors(axes: Axes, records: Sequence[ValueRecord]) -> None:
     evaluations = [record.evaluations for record in records]
     axes.plot(evaluations, [record.error_elsewhere for record in records], color=FAINT,
               label="value network, states of random architectures")  # fmt: skip
-    axes.plot(evaluations, [record.error for record in records], "o-", color=BLUE, markersize=3.5,
+    axes.plot(evaluations, [record.error for record in records], "o-", color=BLUE, markersize=3,
               label="value network, states of its own episodes")  # fmt: skip
     axes.plot(evaluations, [record.regret for record in records], color=INK, linewidth=2.0,
               label="regret of these episodes")  # fmt: skip

@@ -40,7 +40,7 @@ from hwgpt_gym.search_space import (
     SearchSpace,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import chain_tables, cost_matrix
+from hwgpt_gym.surrogates.chain_tables import chain_tables, cost_matrix, count_states
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.suffix_tables import suffix_tables
 
@@ -89,6 +89,11 @@ class ActionValues:
         self._quality_of_unit = 1.0 / np.array([span or 1.0 for span in spans])
         self._rewards = [CountRewards(6 * len(problems), n_layer) for n_layer in self.space.depths]
         self._group_values = np.full((len(problems), 3, 3, 2), np.nan)
+
+    @staticmethod
+    def bytes_per_problem(space: SearchSpace) -> int:
+        """Return how much memory a problem's tables take, unless its penalty scales quality: then twice as much."""
+        return 8 * sum(6 * len(count_states(n_layer)) ** 2 for n_layer in space.depths)
 
     def __call__(self, encoded: npt.ArrayLike, problem: Rows | None = None) -> FloatArray:
         """Return the values of the next decision's choices.

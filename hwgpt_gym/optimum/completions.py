@@ -48,6 +48,14 @@ class Decision(NamedTuple):
     slot: Rows
     unit: FloatArray
 
+    def of(self, rows: Rows) -> Decision:
+        """Return some rows."""
+        own, other = (
+            prefix._replace(counts=prefix.counts[rows], choices=prefix.choices[rows])
+            for prefix in (self.own, self.other)
+        )
+        return self._replace(own=own, other=other, group=self.group[rows], slot=self.slot[rows], unit=self.unit[rows])
+
     def taken_by_own(self, rows: Rows | slice) -> FloatArray:
         """Return what the own chain's remaining layers take from quality, ``float64 (m, 3, S)``."""
         taken: FloatArray = self.after[self.group[rows], *self.own.choices[rows].T] * self.unit[rows, None, None]
@@ -67,9 +75,18 @@ def decision_values(rewards: CountRewards, decision: Decision, lost: FloatArray)
         decision: The decision.
         lost: What the layers that are decided take from quality, ``float64 (n,)``.
     """
-    if rewards.slope is None:
+    sloped = rewards.sloped[decision.slot]
+    if not sloped.any():
         return _shifted_values(rewards, decision) - lost[:, None]
-    return _sloped_values(rewards, rewards.slope, decision, lost)
+    # Each row takes its own way, whatever it stands beside: to the last bit its values are always the same.
+    values = np.empty((len(lost), NUM_CHOICES))
+    for rows in (np.flatnonzero(~sloped), np.flatnonzero(sloped)):
+        part = decision.of(rows)
+        if len(rows) and sloped[rows[0]]:
+            values[rows] = _sloped_values(rewards, part, lost[rows])
+        elif len(rows):
+            values[rows] = _shifted_values(rewards, part) - lost[rows, None]
+    return values
 
 
 def _shifted_values(rewards: CountRewards, decision: Decision) -> FloatArray:
@@ -89,13 +106,13 @@ def _shifted_values(rewards: CountRewards, decision: Decision) -> FloatArray:
     return values
 
 
-def _sloped_values(rewards: CountRewards, slopes: FloatArray, decision: Decision, lost: FloatArray) -> FloatArray:
+def _sloped_values(rewards: CountRewards, decision: Decision, lost: FloatArray) -> FloatArray:
     """Return the values where costs scale quality: what is lost weighs differently at different counts."""
     chain, states = decision.chain, decision.after.shape[-1]
     values = np.empty((len(lost), NUM_CHOICES))
     for part in _parts(len(lost), states * decision.least.shape[-1]):
         index = rewards.index(decision, part)
-        reward, slope = rewards.reward.take(index), slopes.take(index)
+        reward, slope = rewards.reward.take(index), rewards.slope.take(index)
         reward -= slope * np.expand_dims(decision.taken_by_other(part) + lost[part, None], 1 + chain)
         step = decision.taken_by_own(part)
         for action in range(NUM_CHOICES):
@@ -117,23 +134,26 @@ class CountRewards:
         filled: Which slots are known, ``bool (slots,)``.
         reward: Before the chains take anything from quality, ``float64 (slots, S, S)`` by state of the MLP chain and
             of the head chain.
-        slope: By how much it rises with quality, alike; ``None`` as long as it is 1 everywhere.
+        sloped: Which slots have a slope that is not 1 everywhere, ``bool (slots,)``.
+        slope: By how much the reward rises with quality, as ``reward``; of sloped slots only, empty if none is.
     """
 
     def __init__(self, slots: int, n_layer: int) -> None:
         self._n_layer = n_layer
         self._states = len(count_states(n_layer))
         self.filled = np.zeros(slots, dtype=np.bool_)
+        self.sloped = np.zeros(slots, dtype=np.bool_)
         self.reward = np.empty((slots, self._states, self._states))
-        self.slope: FloatArray | None = None
+        self.slope: FloatArray = np.empty(0)
 
     def set(self, slot: int, reward: FloatArray, slope: FloatArray | None) -> None:
         """Set a slot; a slope of ``None`` is 1."""
         self.reward[slot] = reward
-        if slope is not None and self.slope is None:
-            self.slope = np.ones_like(self.reward)
-        if slope is not None and self.slope is not None:
+        if slope is not None:
+            if not len(self.slope):
+                self.slope = np.empty_like(self.reward)
             self.slope[slot] = slope
+            self.sloped[slot] = True
         self.filled[slot] = True
 
     def index(self, decision: Decision, rows: Rows | slice) -> npt.NDArray[np.intp]:
