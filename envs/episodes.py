@@ -144,10 +144,6 @@ class Episodes:
             return reached
         return self.task.score(construction.completed(rows), self.contexts.of(rows))
 
-    def action_values(self) -> FloatArray:
-        """Return the greatest reward within reach after every action, without noise, ``float64 (n, 3)``."""
-        return self.task.action_values(self.construction.encoded, self.contexts)
-
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the options that set a context; nothing is changed.
 

@@ -164,7 +164,9 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
 
 def _make_task(device: DeviceArgument, scale: str, costs: Sequence[str], noise: bool) -> tuple[Task, VectorReward]:
     # Gauges compare costs to the medians, which therefore stand where limits would.
-    settings = make_settings(device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise)
+    settings = make_settings(
+        device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise, regret=False
+    )
     task = get_task(settings)
     return task, VectorReward(task.constrained, task.generator.medians)
 

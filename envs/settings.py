@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-from hwgpt_gym.objective import Limit, Objective
+from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
 from hwgpt_gym.search_space import get_search_space
 
 DeviceArgument: TypeAlias = str | Sequence[str]
@@ -48,6 +48,7 @@ class Settings:
         noise: Whether costs are measurements instead of predictions.
         shaping: Whether steps earn the change of a potential.
         has_context: Whether device or limits vary, and stand in the observation.
+        regret: Whether the end of an episode is compared with its optimum.
     """
 
     scale: str
@@ -58,6 +59,7 @@ class Settings:
     noise: bool
     shaping: bool
     has_context: bool
+    regret: bool
 
     @property
     def constrained(self) -> tuple[str, ...]:
@@ -80,10 +82,11 @@ def make_settings(
     scale: str = "s",
     constraint: ConstraintArgument | None = None,
     *,
-    penalty: str = "hinge",
+    penalty: str = DEFAULT_PENALTY,
     penalty_weight: float | None = None,
     shaping: bool = False,
     noise: bool = False,
+    regret: bool | None = None,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
 
@@ -94,6 +97,8 @@ def make_settings(
     for name, flag in (("shaping", shaping), ("noise", noise)):
         if not isinstance(flag, bool):
             raise ValueError(f"{name} must be True or False, got {flag!r}")
+    if regret is not None and not isinstance(regret, bool):
+        raise ValueError(f"regret must be True, False or None, got {regret!r}")
     devices, several = _check_devices(device)
     if constraint is None:
         constraint = DEFAULT_CONSTRAINT
@@ -103,6 +108,7 @@ def make_settings(
     # Objectives check what they are made of: both ends of every range, penalty and weight.
     checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
     Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
+    has_context = several or any(_is_range(limit) for limit in constraint.values())
     return Settings(
         scale=scale,
         devices=devices,
@@ -111,7 +117,8 @@ def make_settings(
         weight=checked.weight,
         noise=noise,
         shaping=shaping,
-        has_context=several or any(_is_range(limit) for limit in constraint.values()),
+        has_context=has_context,
+        regret=not has_context if regret is None else regret,
     )
 
 

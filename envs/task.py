@@ -6,28 +6,23 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import NOISE_UNIFORMS, Benchmark
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
+from hwgpt_gym.envs.construction import ObservationLayout
 from hwgpt_gym.envs.contexts import ContextGenerator, Contexts
 from hwgpt_gym.envs.naming import names_of
+from hwgpt_gym.envs.problems import Problems
 from hwgpt_gym.envs.settings import Settings
-from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.objective import BoundObjective
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
-
-if TYPE_CHECKING:
-    from hwgpt_gym.optimum import ActionValues
-
-_TABLES: Final = 2**27
-"""Bytes that the tables of action values of the contexts at once may take."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,15 +32,17 @@ class Score:
     Attributes:
         outcome: Reward, quality, penalty and feasibility, arrays ``(m,)``.
         metrics: Every metric, ``float64 (m,)``; measured ones where the task is noisy.
+        predicted_reward: The reward without noise, ``float64 (m,)``.
     """
 
     outcome: Outcome
     metrics: dict[str, FloatArray]
+    predicted_reward: FloatArray
 
     def of(self, rows: npt.NDArray[np.intp]) -> Score:
         """Return copies of some rows."""
         metrics = {key: values[rows] for key, values in self.metrics.items()}
-        return Score(Outcome._make(values[rows] for values in self.outcome), metrics)
+        return Score(Outcome._make(values[rows] for values in self.outcome), metrics, self.predicted_reward[rows])
 
 
 class Task:
@@ -61,10 +58,12 @@ class Task:
         layout: The columns of an observation.
         constrained: The constrained costs.
         objective: The objective with the low end of every limit, bound to the benchmark.
+        problems: What is optimal in contexts.
         num_score_uniforms: How many uniform numbers the score of an architecture takes.
 
     Raises:
-        ValueError: If the low end of a limit's range is above its high end.
+        ValueError: If the low end of a limit's range is above its high end, or the optimum is to keep limits that no
+            architecture keeps on one of the devices.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -73,8 +72,8 @@ class Task:
         self.bench = Benchmark(settings.scale, list(settings.devices) if self._several else settings.devices[0])
         self.space = self.bench.space
         self.constrained = settings.constrained
-        self._objective = settings.lowest
-        self.objective: BoundObjective = self._objective.bind(self.bench)
+        self.objective: BoundObjective = settings.lowest.bind(self.bench)
+        self.problems = Problems(settings, self.bench)
         self.generator = ContextGenerator(settings, self.bench)
         self.layout = ObservationLayout(self.space, self.generator.parts)
         self.num_score_uniforms = NOISE_UNIFORMS if settings.noise else 0
@@ -95,10 +94,12 @@ class Task:
                 if not given.
         """
         metrics = self._evaluate(encoded, contexts.device, self.bench.metrics)
-        if uniforms is not None:
-            factors = self.bench.noise_factors(uniforms, encoded[:, EMBED_DIM], contexts.device)
-            metrics |= {key: metrics[key] * factor for key, factor in factors.items()}
-        return Score(self._outcome(metrics, contexts), metrics)
+        predicted = self._outcome(metrics, contexts)
+        if uniforms is None:
+            return Score(predicted, metrics, predicted.reward)
+        factors = self.bench.noise_factors(uniforms, encoded[:, EMBED_DIM], contexts.device)
+        metrics |= {key: metrics[key] * factor for key, factor in factors.items()}
+        return Score(self._outcome(metrics, contexts), metrics, predicted.reward)
 
     def predict_reward(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
         """Return the reward of complete architectures without noise, ``float64 (m,)``: the potential of shaping."""
@@ -107,50 +108,18 @@ class Task:
 
     def report(self, encoded: Encoded, contexts: Contexts, score: Score) -> dict[str, Any]:
         """Put together the information at the end of episodes, arrays ``(m,)`` by key."""
+        regret = {}
+        if self.settings.regret:
+            regret["regret"] = self.problems.optimal_rewards(contexts) - score.predicted_reward
         return {
             "architecture": names_of(self.space, encoded),
             **score.metrics,
             "quality": score.outcome.quality,
             "penalty": score.outcome.penalty,
             "feasible": score.outcome.feasible,
+            **regret,
             **self.generator.info(contexts),
         }
-
-    def objective_of(self, device: int, limits: Sequence[float]) -> tuple[str, Objective]:
-        """Return the device and the objective of one context, for the exact solver."""
-        constraints = {key: float(value) for key, value in zip(self.constrained, limits, strict=True)}
-        return self.settings.devices[device], replace(self._objective, constraints=constraints)
-
-    def action_values(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
-        """Return the greatest reward within reach after every action, without noise, ``float64 (m, 3)``.
-
-        Args:
-            encoded: Architectures under construction, ``int8 (m, D)``, -1 where undecided.
-            contexts: Their contexts.
-        """
-        values = np.empty((len(encoded), NUM_ACTIONS))
-        for rows, solved, problem in self._solve(contexts):
-            values[rows] = solved(encoded[rows], problem)
-        return values
-
-    def decision_regrets(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
-        """Return what every decision of finished architectures lost, without noise, ``float64 (m, D)``."""
-        lost = np.empty(encoded.shape)
-        for rows, solved, problem in self._solve(contexts):
-            lost[rows] = solved.regret(encoded[rows], problem)
-        return lost
-
-    def _solve(self, contexts: Contexts) -> Iterator[tuple[Lanes, ActionValues, npt.NDArray[np.intp]]]:
-        """Yield rows of contexts, the values of actions in these, and the position of each row's problem there."""
-        from hwgpt_gym.optimum import ActionValues
-
-        # Few at a time, so that memory does not grow with the number of contexts.
-        at_once = max(_TABLES // ActionValues.bytes_per_problem(self.space), 1)
-        distinct, problem = np.unique(np.column_stack(contexts), axis=0, return_inverse=True)
-        for start in range(0, len(distinct), at_once):
-            rows = np.flatnonzero((start <= problem) & (problem < start + at_once))
-            solved = _action_values(self, tuple(map(tuple, distinct[start : start + at_once].tolist())))
-            yield rows, solved, problem[rows] - start
 
     def _evaluate(self, encoded: Encoded, device: npt.NDArray[np.intp], keys: tuple[str, ...]) -> dict[str, FloatArray]:
         if self._several:
@@ -159,20 +128,8 @@ class Task:
 
     def _outcome(self, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
         ratios = [metrics[key] / contexts.limits[:, i] for i, key in enumerate(self.constrained)]
-        return self.objective.outcome(self.objective.quality(metrics["perplexity"]), ratios)
-
-
-@lru_cache(maxsize=4)
-def _action_values(task: Task, contexts: tuple[tuple[float, ...], ...]) -> ActionValues:
-    """Return the values of actions in some contexts, each a device and limits; those used last are kept."""
-    from hwgpt_gym.optimum import ActionValues, Problem
-
-    problems = []
-    for device, *limits in contexts:
-        name, objective = task.objective_of(int(device), limits)
-        bench = task.bench.on(name)
-        problems.append(Problem.of(bench, objective.bind(bench)))
-    return ActionValues(task.bench.chain_model("perplexity"), problems)
+        quality = self.objective.quality(metrics["perplexity"])
+        return self.objective.outcome(quality, ratios, self.problems.jumps(contexts))
 
 
 @lru_cache(maxsize=64)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
 
 from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
-from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import (
     BIAS,
@@ -169,24 +167,14 @@ def view_of(episodes: Episodes, lane: int) -> View:
     )
     if not episodes.reward.constrained:
         return replace(view, result=Result(quality, quality), reference="median", result_name="quality")
-    optimum = _optimum(task, device, limits) if view.complete else None
-    if optimum is None:
+    if not view.complete:
         return view
-    rows = np.array([lane])
-    lost = task.decision_regrets(construction.encoded[rows], episodes.contexts.of(rows))[0]
-    return replace(view, optimum=optimum, lost=tuple(lost.tolist()))
+    row = np.array([lane])
+    lost = task.problems.decision_regrets(construction.encoded[row], episodes.contexts.of(row))[0]
+    return replace(view, optimum=_optimum(episodes, lane), lost=tuple(lost.tolist()))
 
 
-@lru_cache(maxsize=256)
-def _optimum(task: Task, device: int, limits: tuple[float, ...]) -> Result | None:
-    """Return what the best architecture of a context earns, proven; ``None`` if no architecture is feasible."""
-    from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum import solve
-
-    name, objective = task.objective_of(device, limits)
-    try:
-        optimum = solve(Benchmark(task.settings.scale, name), objective)
-    except ValueError:
-        # Under the hard penalty there may be no feasible architecture.
-        return None
+def _optimum(episodes: Episodes, lane: int) -> Result:
+    """Return what the best architecture of a lane's context earns, proven."""
+    optimum = episodes.task.problems.optimum(episodes.contexts, lane)
     return Result(optimum.reward, float(optimum.outcome.quality[0]))

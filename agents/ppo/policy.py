@@ -18,11 +18,12 @@ import torch
 from gymnasium import spaces
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
 from hwgpt_gym.envs.contexts import context_parts
 from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
-from hwgpt_gym.search_space import NOT_SET, Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
 
 SCHEMA: Final = "hwgpt-gym policy 1"
 
@@ -116,25 +117,6 @@ class Policy:
                 actions = (probability.cumsum(axis=1)[:, :-1] < rng.random((len(lanes), 1))).sum(axis=1)
             lanes = lanes[~construction.apply(actions, lanes)]
         return construction.encoded
-
-    def values(self, encoded: Encoded) -> FloatArray:
-        """Return what the value network says of partial architectures, of a policy without a context.
-
-        Args:
-            encoded: ``int8 (n, D)``, -1 where undecided; the next decision of each is the first that is not taken.
-
-        Returns:
-            The expected reward, ``float64 (n,)``.
-        """
-        construction = Construction(observation_layout(self.space, 0), len(encoded))
-        construction.begin()
-        for choices in encoded.T:
-            lanes = np.flatnonzero(choices != NOT_SET)
-            construction.apply(choices[lanes].astype(np.intp), lanes)
-        with torch.no_grad():
-            values = self.network.predict_values(torch.as_tensor(construction.observation))
-        result: FloatArray = values.numpy()[:, 0].astype(np.float64)
-        return result
 
     def _probabilities(self, construction: Construction, lanes: npt.NDArray[np.intp]) -> FloatArray:
         observation = torch.as_tensor(construction.observation[lanes])
@@ -261,8 +243,11 @@ def _read_description(path: object, metadata: Mapping[str, str]) -> dict[str, An
         if type(description.get(name)) is not kind:
             raise ValueError(f"{path} is damaged: {name} is {description.get(name)!r}")
     notes = description["notes"]
-    if "objective" in notes:
-        notes["objective"] = Objective.from_dict(notes["objective"]).to_dict()
+    try:
+        notes |= {"objective": Objective.from_dict(notes["objective"]).to_dict()} if "objective" in notes else {}
+        notes |= {"device": get_device(notes["device"]).name} if "device" in notes else {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     checked: dict[str, Any] = description
     return checked
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from hwgpt_gym.agents.ppo.agent import PPO
 from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.envs.construction import Construction, ObservationLayout
 from hwgpt_gym.optimum import action_values, solve
 from hwgpt_gym.search_space import NOT_SET, Encoded, FloatArray
 from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, new_figure, save_figure
@@ -73,7 +74,7 @@ def record_values(problem: SearchProblem, agent: PPO | None = None) -> list[Valu
         # The same numbers each time: what changes is the policy.
         episodes = policy.sample(np.random.default_rng(problem.seed), STATES)
         states = cut_off(episodes, np.random.default_rng(problem.seed))
-        exact, estimated = action_values(bench, objective, states).max(axis=1), policy.values(states)
+        exact, estimated = action_values(bench, objective, states).max(axis=1), estimated_values(policy, states)
         metrics = bench.evaluate(episodes, optimum.objective.metrics)
         records.append(
             ValueRecord(
@@ -81,7 +82,7 @@ def record_values(problem: SearchProblem, agent: PPO | None = None) -> list[Valu
                 exact,
                 estimated,
                 error=float(np.abs(estimated - exact).mean()),
-                error_elsewhere=float(np.abs(policy.values(elsewhere) - values_elsewhere).mean()),
+                error_elsewhere=float(np.abs(estimated_values(policy, elsewhere) - values_elsewhere).mean()),
                 regret=float(optimum.reward - optimum.objective.evaluate(metrics).reward.mean()),
             )
         )
@@ -89,6 +90,25 @@ def record_values(problem: SearchProblem, agent: PPO | None = None) -> list[Valu
     agent = agent or PPO(checkpoints=25)
     train(problem, asdict(agent.resolve(problem)), masked=agent.masked, watch=look)
     return records
+
+
+def estimated_values(policy: Policy, encoded: Encoded) -> FloatArray:
+    """Return what the value network of a policy without a context says of states, ``float64 (n,)``.
+
+    Args:
+        policy: The policy.
+        encoded: Architectures under construction, ``int8 (n, D)``, -1 where undecided.
+    """
+    import torch
+
+    construction = Construction(ObservationLayout(policy.space), len(encoded))
+    construction.begin()
+    for choices in encoded.T:
+        lanes = np.flatnonzero(choices != NOT_SET)
+        construction.apply(choices[lanes].astype(np.intp), lanes)
+    with torch.no_grad():
+        values: FloatArray = policy.network.predict_values(torch.as_tensor(construction.observation)).numpy()[:, 0]
+    return values.astype(np.float64)
 
 
 def cut_off(encoded: Encoded, rng: np.random.Generator) -> Encoded:

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum.completions import (
     CountRewards,
     Decision,
+    Problem,
     Rows,
     chain_prefix,
     decision_values,
@@ -40,33 +41,11 @@ from hwgpt_gym.search_space import (
     SearchSpace,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import chain_tables, cost_matrix, count_states
-from hwgpt_gym.surrogates.count_model import CountModel
+from hwgpt_gym.surrogates.chain_tables import chain_tables, count_states
 from hwgpt_gym.surrogates.suffix_tables import suffix_tables
 
 _CACHED: Final = 4
 """Objectives of a benchmark whose tables are kept."""
-
-
-class Problem(NamedTuple):
-    """An objective and the costs that it limits.
-
-    Attributes:
-        bound: The objective, bound to a benchmark.
-        costs: The model of each limited cost, of one device, in the order of the objective's limits.
-    """
-
-    bound: BoundObjective
-    costs: tuple[CountModel, ...]
-
-    @classmethod
-    def of(cls, bench: Benchmark, bound: BoundObjective) -> Problem:
-        """Return the problem of an objective that is bound to a benchmark.
-
-        Raises:
-            ValueError: If a limited cost depends on the device and the benchmark is not of one.
-        """
-        return cls(bound, tuple(bench.count_model(metric) for metric in bound.limits))
 
 
 class ActionValues:
@@ -85,7 +64,7 @@ class ActionValues:
         self._problems = tuple(problems)
         self._tables = chain_tables(model)
         self._suffixes = suffix_tables(model)
-        spans = [greatest - least for least, greatest in (problem.bound.log_perplexity_range for problem in problems)]
+        spans = [greatest - least for least, greatest in (problem.log_perplexity_range for problem in problems)]
         self._quality_of_unit = 1.0 / np.array([span or 1.0 for span in spans])
         self._rewards = [CountRewards(6 * len(problems), n_layer) for n_layer in self.space.depths]
         self._group_values = np.full((len(problems), 3, 3, 2), np.nan)
@@ -221,24 +200,21 @@ class ActionValues:
 
     def _fill(self, depth: int, slot: int) -> None:
         """Work out what one problem's group earns at each combination of counts, before the chains' terms."""
-        (bound, costs), group = self._problems[slot // 6], Group(slot % 6 // 2, depth, slot % 2)
+        problem, group = self._problems[slot // 6], Group(slot % 6 // 2, depth, slot % 2)
         states = self._tables.states(depth)
-        greatest = bound.log_perplexity_range[1]
+        greatest = problem.log_perplexity_range[1]
         quality = (greatest - self._tables.count_terms(group)) * self._quality_of_unit[slot // 6]
-        limits = bound.limits.values()
-        ratios = [cost_matrix(cost, group, states) / limit for cost, limit in zip(costs, limits, strict=True)]
-
         least, middle, most = (
-            bound.outcome(np.full_like(quality, constant), ratios).reward for constant in (0.0, 0.5, 1.0)
+            problem.rewards(np.full_like(quality, constant), group, states) for constant in (0.0, 0.5, 1.0)
         )
         # At given costs every penalty is affine in quality. Most only shift it.
         slope, rounding = most - least, 1e-9 * (1.0 + np.abs(least).max())
         if np.abs(middle - 0.5 * (least + most)).max() > rounding:
-            raise ValueError(f"action values need a penalty that is affine in quality, got {bound.objective!r}")
-        if np.abs(slope - 1.0).max() <= rounding:
-            self._rewards[depth].set(slot, least + quality, None)
-        else:
-            self._rewards[depth].set(slot, least + slope * quality, slope)
+            raise ValueError(f"action values need a penalty that is affine in quality, got {problem.objective!r}")
+        only_shifts = np.abs(slope - 1.0).max() <= rounding
+        self._rewards[depth].set(
+            slot, least + (1.0 if only_shifts else slope) * quality, None if only_shifts else slope
+        )
 
 
 def _equal_rows(values: IntArray) -> Iterator[tuple[Rows, int]]:
@@ -261,8 +237,7 @@ def make_action_values(bench: Benchmark, objective: Objective) -> ActionValues:
     """
     cached = _CACHE.setdefault(bench, OrderedDict())
     if objective not in cached:
-        bound = objective.bind(bench)
-        cached[objective] = ActionValues(bench.chain_model("perplexity"), [Problem.of(bench, bound)])
+        cached[objective] = ActionValues(bench.chain_model("perplexity"), [Problem.of(objective.bind(bench))])
     cached.move_to_end(objective)
     while len(cached) > _CACHED:
         cached.popitem(last=False)

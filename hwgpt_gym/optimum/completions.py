@@ -11,8 +11,11 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FIRST_LAYER, NUM_CHOICES, Encoded, FloatArray, IntArray
-from hwgpt_gym.surrogates.chain_tables import MLP_CHAIN, count_states
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.penalties import get_penalty, outcome
+from hwgpt_gym.search_space import FIRST_LAYER, NUM_CHOICES, Encoded, FloatArray, Group, IntArray
+from hwgpt_gym.surrogates.chain_tables import MLP_CHAIN, cost_matrix, count_states
+from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.suffix_tables import state_index
 
 _CHUNK: Final = 1 << 15
@@ -20,6 +23,45 @@ _CHUNK: Final = 1 << 15
 
 Rows: TypeAlias = npt.NDArray[np.intp]
 """Positions of rows, ``intp (m,)``."""
+
+
+class Problem(NamedTuple):
+    """An objective and the costs that it limits: what rewards are, apart from a benchmark.
+
+    Attributes:
+        objective: The objective.
+        costs: The model of each limited cost, of one device.
+        limits: Their limits.
+        jump: The jump of the penalty.
+        log_perplexity_range: The least and greatest log-perplexity of the search space, which scale quality.
+    """
+
+    objective: Objective
+    costs: tuple[CountModel, ...]
+    limits: tuple[float, ...]
+    jump: float
+    log_perplexity_range: tuple[float, float]
+
+    @classmethod
+    def of(cls, bound: BoundObjective, jump: float | None = None) -> Problem:
+        """Return the problem of an objective that is bound to a benchmark.
+
+        Args:
+            bound: The objective.
+            jump: The jump of the penalty; by default the least.
+
+        Raises:
+            ValueError: If a limited cost depends on the device and the benchmark is not of one.
+        """
+        costs = tuple(bound.bench.count_model(metric) for metric in bound.limits)
+        limits = tuple(float(limit) for limit in bound.limits.values())
+        return cls(bound.objective, costs, limits, bound.jump if jump is None else jump, bound.log_perplexity_range)
+
+    def rewards(self, quality: FloatArray, group: Group, states: IntArray) -> FloatArray:
+        """Return what a group earns by state of the MLP chain and of the head chain, ``float64 (S, S)`` as ``quality``."""
+        ratios = [cost_matrix(cost, group, states) / limit for cost, limit in zip(self.costs, self.limits, strict=True)]
+        penalty = get_penalty(self.objective.penalty)
+        return outcome(quality, ratios, penalty, self.objective.weight, self.jump).reward
 
 
 class Decision(NamedTuple):

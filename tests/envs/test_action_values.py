@@ -77,7 +77,7 @@ def test_many_contexts_are_solved_a_few_at_a_time(monkeypatch: pytest.MonkeyPatc
     envs.reset(seed=0)
     envs.step(np.zeros(9, dtype=np.int64))
     together = envs.action_values()
-    monkeypatch.setattr("hwgpt_gym.envs.task._TABLES", 2_000_000)
+    monkeypatch.setattr("hwgpt_gym.envs.problems.TABLES", 2_000_000)
     np.testing.assert_array_equal(envs.action_values(), together)
 
 

@@ -161,7 +161,7 @@ def test_every_constraint_stands_in_the_frame(monkeypatch: pytest.MonkeyPatch, n
     assert [text for text in texts if text in {METRICS[key].label for key in costs}] == [
         METRICS[key].label for key in costs
     ]
-    limits = Objective(constraint).bind(Benchmark()).thresholds
+    limits = Objective(constraint).bind(Benchmark()).limits
     verdicts = ["✓ within limit" if info[key] <= limits[key] else "▲ over limit" for key in costs]
     assert [text for text in texts if "limit" in text] == verdicts
 

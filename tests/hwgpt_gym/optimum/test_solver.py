@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,23 +22,17 @@ from hwgpt_gym.pareto import losses_sign
 from hwgpt_gym.penalties import PENALTIES
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, N_LAYER, NOT_SET, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
-
-from .small_spaces import (
-    SEEDS,
-    TINY,
-    all_metrics,
-    constraint_sets,
-    everything,
-    random_benchmark,
-    random_chain,
-    random_cost,
-    shipped,
-)
+from small_spaces import TINY, all_metrics, everything, random_benchmark, random_chain, random_cost
 
 SLOW_AND_FAST = [
     pytest.param(TINY[0], id="2 to 4 layers", marks=pytest.mark.slow),
     pytest.param(TINY[1], id="1 to 3 layers"),
 ]
+SEEDS = st.integers(0, 2**32 - 1)
+
+constraint_sets = st.dictionaries(
+    st.sampled_from(COST_METRICS), st.sampled_from(["p0", "p2.5", "p10", "p30", "p50", "p90", "p100"]), max_size=3
+)
 
 
 @pytest.mark.parametrize("space", SLOW_AND_FAST)
@@ -49,15 +44,24 @@ def test_optimum_is_that_of_brute_force(
 ) -> None:
     bench = random_benchmark(space, seed)
     objective = Objective(constraints, penalty, weight)
-    bound = objective.bind(bench)
-    outcome = bound.evaluate(all_metrics(bench))
-    if penalty == "hard" and not outcome.feasible.any():
-        with pytest.raises(ValueError, match="no architecture meets"):
-            solve(bench, objective)
+    plain = Objective(constraints, "hinge").bind(bench)
+    if PENALTIES[penalty].constrained and plain.unmeetable:
+        assert not plain.evaluate(all_metrics(bench)).feasible.any()
+        for call in (solve, worst):
+            with pytest.raises(ValueError, match=r"no architecture .* meets .* can be met is"):
+                call(bench, objective)
+        return
+    outcome = objective.bind(bench).evaluate(all_metrics(bench))
+    optimum = solve(bench, objective)
+    assert optimum.reward == outcome.reward.max()
+    assert optimum.metrics["perplexity"] == bench.evaluate(optimum.encoded)["perplexity"][0]
+    if PENALTIES[penalty].constrained:
+        assert optimum.keeps_limits
+        assert optimum.reward == outcome.quality[outcome.feasible].max()
+    if optimum.constrained is None:
+        assert not outcome.feasible.any()
     else:
-        optimum = solve(bench, objective)
-        assert optimum.reward == outcome.reward.max()
-        assert optimum.metrics["perplexity"] == bench.evaluate(optimum.encoded)["perplexity"][0]
+        assert optimum.constrained.reward == outcome.quality[outcome.feasible].max()
     # All infeasible architectures earn the same, up to the rounding of a difference.
     assert worst(bench, objective).reward == pytest.approx(outcome.reward.min(), rel=1e-15, abs=1e-15)
 
@@ -67,9 +71,9 @@ def test_optimum_is_that_of_brute_force(
 def test_runner_up_is_the_best_of_other_counts(seed: int, penalty: Any, constraints: dict[str, str]) -> None:
     bench = random_benchmark(TINY[1], seed)
     objective = Objective(dict.fromkeys(constraints, "p30"), penalty)
-    outcome = objective.bind(bench).evaluate(all_metrics(bench))
-    if penalty == "hard" and not outcome.feasible.any():
+    if PENALTIES[penalty].constrained and Objective(objective.constraints, "hinge").bind(bench).unmeetable:
         return
+    outcome = objective.bind(bench).evaluate(all_metrics(bench))
     optimum = solve(bench, objective)
     encoded = everything(bench.space)
     kinds = [np.hstack([rows[:, :FIRST_LAYER], *bench.space.counts(rows)]) for rows in (encoded, optimum.encoded)]
@@ -83,9 +87,9 @@ def test_ties_are_broken_as_documented(seed: int, penalty: Any, constraints: dic
     bench = random_benchmark(TINY[1], seed, grid=1.0 / 16.0)
     objective = Objective(constraints, penalty)
     metrics = all_metrics(bench)
-    outcome = objective.bind(bench).evaluate(metrics)
-    if penalty == "hard" and not outcome.feasible.any():
+    if PENALTIES[penalty].constrained and Objective(objective.constraints, "hinge").bind(bench).unmeetable:
         return
+    outcome = objective.bind(bench).evaluate(metrics)
     optimum = solve(bench, objective)
     tied = np.flatnonzero(outcome.reward == outcome.reward.max())
     assert optimum.reward == outcome.reward.max()
@@ -171,6 +175,11 @@ def test_tables_are_what_the_models_predict(scale: str, greatest: bool) -> None:
 
 
 # The shipped surrogates.
+
+
+@lru_cache(maxsize=2)
+def shipped(scale: str, device: str) -> Benchmark:
+    return Benchmark(scale, device)
 
 
 def chunks(bench: Benchmark, number: int) -> list[Encoded]:
@@ -296,7 +305,7 @@ def test_constraints_that_exclude_each_other_say_the_least_common_factor() -> No
 def test_illegal_arguments() -> None:
     several = Benchmark("s", "all")
     with pytest.raises(ValueError, match="of one device"):
-        solve(several, Objective({"latency_ms": 20.0}))
+        solve(several, Objective({"latency_ms": 20.0}, "hinge"))
     with pytest.raises(ValueError, match="of one device"):
         extremes(several, "latency_ms")
     with pytest.raises(ValueError, match="of one device"):

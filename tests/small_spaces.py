@@ -1,4 +1,4 @@
-"""Small spaces, every architecture of which can be listed, with random surrogates; and the shipped ones, made once."""
+"""Small spaces, every architecture of which can be listed, with random surrogates."""
 
 from __future__ import annotations
 
@@ -6,20 +6,15 @@ import itertools
 from functools import lru_cache
 
 import numpy as np
-from hypothesis import strategies as st
 
 from hwgpt_gym import DEVICES, Benchmark, SearchSpace
-from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, NOT_SET, Encoded, FloatArray
-from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.count_model import CountModel
-from hwgpt_gym.surrogates.store import Surrogates
+from hwgpt_gym.surrogates import ChainModel, CountModel, Surrogates
 
 TINY = (
     SearchSpace("tiny", embed_dims=(192, 384, 768), depths=(2, 3, 4), head_counts=(4, 8, 12)),
     SearchSpace("tinier", embed_dims=(192, 384, 768), depths=(1, 2, 3), head_counts=(4, 8, 12)),
 )
-SEEDS = st.integers(0, 2**32 - 1)
 
 
 @lru_cache
@@ -83,13 +78,3 @@ def random_benchmark(space: SearchSpace, seed: int, grid: float | None = None) -
 @lru_cache(maxsize=2)
 def all_metrics(bench: Benchmark) -> dict[str, FloatArray]:
     return bench.evaluate(everything(bench.space))
-
-
-constraint_sets = st.dictionaries(
-    st.sampled_from(COST_METRICS), st.sampled_from(["p0", "p2.5", "p10", "p30", "p50", "p90", "p100"]), max_size=3
-)
-
-
-@lru_cache(maxsize=2)
-def shipped(scale: str, device: str) -> Benchmark:
-    return Benchmark(scale, device)
