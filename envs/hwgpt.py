@@ -12,6 +12,7 @@ from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -176,6 +177,19 @@ class HWGPTEnv(OneLaneEnv):
             The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
         """
         return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action: the greatest reward that the episode can still end with after it.
+
+        Rewards are without noise and shaping, in the episode's context.
+
+        Returns:
+            ``float64 (3,)``, ``-inf`` for an action that is no choice of its own: action 2 at ``bias``, and all of them
+            once the architecture is complete.
+        """
+        episodes = self._episodes
+        values: FloatArray = episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)[0]
+        return values
 
 
 HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

@@ -14,6 +14,7 @@ from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -93,3 +94,11 @@ class HWGPTVectorEnv(ManyLaneEnv):
         if any(not 0 <= lane < self.num_envs for lane in numbers):
             raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
         return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
+
+        As :meth:`HWGPTEnv.action_values <hwgpt_gym.envs.hwgpt.HWGPTEnv.action_values>`.
+        """
+        episodes = self._episodes
+        return episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)

@@ -13,6 +13,7 @@ from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
     PICTURES,
+    Budget,
     Constraint,
     Device,
     Json,
@@ -178,6 +179,39 @@ def plot_front(
         ratio, beyond = plotting.compare_with_front(bench, front, encoded)
         output.print(
             f"{name}: {len(encoded)} architectures, hypervolume ratio {ratio:.4f}, beyond the front {beyond}",
+            soft_wrap=True,
+        )
+    messages.print(f"Picture: {picture}", soft_wrap=True)
+
+
+@plot_app.command("values")
+def plot_values(
+    picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
+    device: Device = "a6000",
+    scale: Scale = "s",
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
+    penalty: PenaltyForm = DEFAULT_PENALTY,
+    weight: Weight = None,
+    budget: Budget = 50_000,
+    seed: Seed = 0,
+) -> None:
+    """Train PPO, and draw what its value network says of states beside their exact values.
+
+    Example: hwgpt-gym plot values values.png --device a6000 --constraint latency_ms=p30
+    """
+    from hwgpt_gym.agents import SearchProblem
+    from hwgpt_gym.agents.ppo.value_figure import record_values, save_value_figure, shown_records
+
+    check_at_least("--budget", budget)
+    check_at_least("--seed", seed, 0)
+    check_destination(picture, PICTURES, name="PICTURE")
+    objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
+    records = record_values(SearchProblem(bench, objective, budget, seed))
+    save_value_figure(records, picture)
+    for record in shown_records(records):
+        output.print(
+            f"after {record.evaluations:>6,} evaluations: mean regret {record.regret:.4f}; the value network is off by "
+            f"{record.error:.4f} in its own episodes, by {record.error_elsewhere:.4f} in random ones",
             soft_wrap=True,
         )
     messages.print(f"Picture: {picture}", soft_wrap=True)
