@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.dataset.measurements import ScaleMeasurements
-from hwgpt_gym.fitting.chain_fit import POOLED_BELOW, fit_accuracy, fit_chain, fit_teacher
+from hwgpt_gym.fitting.chain_block import POOLED_BELOW
+from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_chain, fit_teacher
 from hwgpt_gym.search_space import FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
 
