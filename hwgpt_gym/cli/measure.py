@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.cli.options import Json, complete_scale
-from hwgpt_gym.console import messages, output, print_json
+from hwgpt_gym.cli.options import Json, Seed, complete_scale
+from hwgpt_gym.console import make_table, messages, output, print_json
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 
 if TYPE_CHECKING:
@@ -118,6 +118,39 @@ def fit(
         written = fit_surrogates(measurements, folder or WEIGHTS_FOLDER, scales, show)
     for path in written:
         output.print(str(path), soft_wrap=True)
+
+
+@surrogates_app.command("worlds")
+def worlds(
+    dataset: DatasetFolder = None,
+    scale: Scales = None,
+    folder: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the weights; by default the package's own.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw posterior worlds of the fitted surrogates, and score such draws on held-out architectures.
+
+    Each scale's file is written as soon as it is drawn; the same seed gives the same bytes.
+
+    Example: hwgpt-gym surrogates worlds --dataset measurements --scale l --output weights
+    """
+    from hwgpt_gym.dataset.measurements import load_dataset
+    from hwgpt_gym.fitting.model_card import worlds_rows
+    from hwgpt_gym.fitting.world_fit import fit_worlds
+    from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
+
+    measurements = load_dataset(dataset)
+    with _status() as show:
+        drawn = fit_worlds(measurements, folder or WEIGHTS_FOLDER, _scales_of(measurements, scale), seed, show)
+    if as_json:
+        print_json({item.space.scale: dict(item.metadata) for item in drawn})
+        return
+    header, rows = worlds_rows(drawn)
+    output.print(
+        make_table("Held-out perplexities in the intervals of worlds and noise", header, rows, right=range(1, 8))
+    )
 
 
 @surrogates_app.command("report")

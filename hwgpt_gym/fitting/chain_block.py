@@ -78,6 +78,11 @@ class Block(NamedTuple):
     features: Arrays
     terms: tuple[Term, ...]
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Block:
+        """Return some of the rows alone."""
+        features = {name: feature[rows] for name, feature in self.features.items()}
+        return self._replace(encoded=self.encoded[rows], targets=self.targets[rows], features=features)
+
     @property
     def widths(self) -> npt.NDArray[np.int8]:
         """The embedding widths that occur, ``int8 (k,)``."""
@@ -106,20 +111,23 @@ def make_blocks(
         yield Block(own, targets, centre, spread, lesson_centre, lesson_spread, features, terms)
 
 
+def some_rows(block: Block) -> Block:
+    """Return the rows that strengths are chosen on: :data:`STRENGTH_ROWS` of them, evenly spaced."""
+    return block.take(np.linspace(0, len(block.targets) - 1, min(STRENGTH_ROWS, len(block.targets))).astype(np.int64))
+
+
 def block_strengths(block: Block) -> FloatArray:
-    """Choose the strengths of a block's terms on :data:`STRENGTH_ROWS` of its rows, ``float64 (terms,)``."""
-    some = np.linspace(0, len(block.targets) - 1, min(STRENGTH_ROWS, len(block.targets))).astype(np.int64)
-    grams = np.stack([term_gram(term, block, some) for term in block.terms])
-    return choose_strengths(grams, block.targets[some])
+    """Choose the strengths of a block's terms, ``float64 (terms,)``."""
+    some = some_rows(block)
+    return choose_strengths(np.stack([term_gram(term, some) for term in block.terms]), some.targets)
 
 
-def term_gram(term: Term, block: Block, rows: npt.NDArray[np.int64] | slice = slice(None)) -> FloatArray:
-    """Return the Gram matrix of a term for some rows of a block, ``float64 (n, n)``."""
-    feature = block.features[term.feature][rows]
-    gram: FloatArray = feature @ feature.T
+def term_gram(term: Term, block: Block, other: Block | None = None) -> FloatArray:
+    """Return the Gram matrix of a term between a block's rows and another's (or its own), ``float64 (n, m)``."""
+    other = other or block
+    gram: FloatArray = block.features[term.feature] @ other.features[term.feature].T
     for by in term.by:
-        column = block.encoded[rows, _COLUMNS[by]]
-        gram *= column[:, None] == column
+        gram *= block.encoded[:, _COLUMNS[by], None] == other.encoded[:, _COLUMNS[by]]
     return gram
 
 

@@ -33,15 +33,63 @@ from hwgpt_gym.fitting.chain_block import (
     term_gram,
     term_groups,
 )
+from hwgpt_gym.fitting.chain_fit import fit_chain
 from hwgpt_gym.fitting.ridge import choose_strengths
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.centred import expand, pack
 from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.worlds import SETTINGS, WORLDS, Worlds
 
 REDRAW_SHARE: Final = 0.6
 """The share of rows that a draw chooses its strengths on, at most :data:`STRENGTH_ROWS` of them."""
 
 Tensors: TypeAlias = dict[str, npt.NDArray[np.floating]]
+
+
+def draw_worlds(
+    space: SearchSpace,
+    encoded: Encoded,
+    perplexity: FloatArray,
+    rng: np.random.Generator,
+    teacher: ChainModel | None = None,
+    accuracy: FloatArray | None = None,
+    pairs: int = WORLDS // 2,
+) -> Worlds:
+    """Draw posterior worlds of the fits of log-perplexity and accuracy to the same measurements.
+
+    Accuracy is drawn in the same world as log-perplexity, which is its teacher.
+
+    Args:
+        space: The search space.
+        encoded: The architectures, ``int8 (n, D)``.
+        perplexity: Measured perplexity, NaN where not measured, ``float64 (n,)``.
+        rng: The generator to draw from.
+        teacher: The teacher of log-perplexity (:func:`~hwgpt_gym.fitting.chain_fit.fit_teacher`).
+        accuracy: Measured accuracy, alike; the worlds have none without it.
+        pairs: How many pairs of worlds to draw.
+    """
+    nominal = {"perplexity": fit_chain(space, encoded, np.log(perplexity), teacher)}
+    deviations = draw_deviations(space, encoded, np.log(perplexity), pairs, rng, teacher)
+    tensors = {f"perplexity.{name}": _stored(name, part) for name, part in deviations.items()}
+    if teacher is not None:
+        scale = deviations["lesson_spread"]
+        arrays = {name: getattr(teacher, name) for name in ChainModel.shapes(space)}
+        arrays["intercept"] = arrays["intercept"] - deviations["lesson_centre"][:, None, None]
+        scaled = {name: (array / scale.reshape(3, *[1] * (array.ndim - 1)))[None] for name, array in arrays.items()}
+        tensors |= {f"teacher.{name}": _stored(name, part) for name, part in pack(scaled).items()}
+    worlds = Worlds(space, nominal, tensors, {})
+    if accuracy is None:
+        return worlds
+    drawn = [worlds.model("perplexity", 2 * pair) for pair in range(pairs)]
+    deviations = draw_deviations(space, encoded, accuracy, pairs, rng, nominal["perplexity"], drawn)
+    tensors = tensors | {f"accuracy.{name}": _stored(name, part) for name, part in deviations.items()}
+    nominal = nominal | {"accuracy": fit_chain(space, encoded, accuracy, nominal["perplexity"])}
+    return Worlds(space, nominal, tensors, {})
+
+
+def _stored(name: str, part: FloatArray) -> npt.NDArray[np.floating]:
+    """Return a tensor in the precision that it is stored in: deviations in half."""
+    return part if name in SETTINGS else part.astype(np.float16)
 
 
 def draw_deviations(
