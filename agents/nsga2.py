@@ -12,7 +12,7 @@ from hwgpt_gym.agents.problem import (
     SearchProblem,
 )
 from hwgpt_gym.checks import check_between, check_integer
-from hwgpt_gym.search_space import FIRST_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.search_space import Encoded, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,4 @@ class NSGA2(Agent):
 
 def express(space: SearchSpace, genomes: Any) -> Encoded:
     """Return the architectures of genomes: layers beyond the depth are taken out, ``int8 (n, D)``."""
-    encoded = np.asarray(genomes).astype(np.int8)
-    beyond = np.arange(space.num_decisions) >= (FIRST_LAYER + 2 * space.n_layer(encoded))[:, None]
-    encoded[beyond] = NOT_SET
-    return encoded
+    return space.canonical(np.asarray(genomes).astype(np.int8))

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
 
 if TYPE_CHECKING:
     import optuna
@@ -32,7 +32,7 @@ def suggest(space: SearchSpace, trial: optuna.trial.Trial, *, conditional: bool)
     """
     encoded = np.full((1, space.num_decisions), NOT_SET, dtype=np.int8)
     for column, (name, choices) in enumerate(zip(space.decision_names, space.num_choices, strict=True)):
-        end = FIRST_LAYER + 2 * space.depths[encoded[0, N_LAYER]] if column > N_LAYER else space.num_decisions
+        end = space.lengths[encoded[0, N_LAYER]] if column > N_LAYER else space.num_decisions
         if column < end or not conditional:
             choice = trial.suggest_int(name, 0, choices - 1)
             encoded[0, column] = choice if column < end else NOT_SET

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace, layers_of
 
 
 def mutate(space: SearchSpace, rng: np.random.Generator, parents: Encoded, decisions: int = 1) -> Encoded:
@@ -25,8 +25,7 @@ def mutate(space: SearchSpace, rng: np.random.Generator, parents: Encoded, decis
     num_choices = np.asarray(space.num_choices)
     rows = np.arange(len(children))
     for _ in range(decisions):
-        lengths = FIRST_LAYER + 2 * space.n_layer(children)
-        column = rng.integers(0, lengths)
+        column = rng.integers(0, space.lengths[children[:, N_LAYER]])
         shift = rng.integers(1, num_choices[column])
         children[rows, column] = (children[rows, column] + shift) % num_choices[column]
         children = repair(space, children)
@@ -44,14 +43,11 @@ def repair(space: SearchSpace, encoded: Encoded) -> Encoded:
         Valid architectures, ``int8 (n, D)``.
     """
     repaired = encoded.copy()
+    layers = layers_of(repaired)
     for layer in range(space.depths[0] - 1, space.max_layers):
-        column = FIRST_LAYER + 2 * layer
-        exists = np.asarray(space.depths)[repaired[:, N_LAYER]] > layer
-        for kind in (column, column + 1):
-            missing = exists & (repaired[:, kind] == NOT_SET)
-            repaired[missing, kind] = repaired[missing, kind - 2]
-            repaired[~exists, kind] = NOT_SET
-    return repaired
+        missing = layers[:, layer] == NOT_SET
+        layers[:, layer] = np.where(missing, layers[:, layer - 1], layers[:, layer])
+    return space.canonical(repaired)
 
 
 def neighbours(space: SearchSpace, encoded: Encoded) -> Encoded:
@@ -64,7 +60,7 @@ def neighbours(space: SearchSpace, encoded: Encoded) -> Encoded:
     Returns:
         ``int8 (k, D)``: by decision, then by how far the choice is moved on (cyclically).
     """
-    length = FIRST_LAYER + 2 * int(space.n_layer(encoded)[0])
+    length = int(space.lengths[encoded[0, N_LAYER]])
     moves = [(column, shift) for column in range(length) for shift in range(1, space.num_choices[column])]
     columns, shifts = np.array(moves).T
     changed = np.repeat(encoded, len(moves), axis=0)

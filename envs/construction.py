@@ -12,7 +12,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
 
 NUM_ACTIONS: Final = 3
 """The greatest number of choices of a decision, and the size of the action space."""
@@ -55,9 +55,8 @@ class Construction:
         # The choice that each action makes at each decision, flattened from (D, 3).
         last_choice = np.array(space.num_choices) - 1
         self._choices = np.minimum(np.arange(NUM_ACTIONS), last_choice[:, None]).astype(np.intp).ravel()
-        lengths = [FIRST_LAYER + 2 * depth for depth in space.depths]
         # Before the depth is chosen it is -1, which reads the last entry.
-        self._lengths = np.array([*lengths, decisions], dtype=np.intp)
+        self._lengths = np.append(space.lengths, decisions)
         self._masks = _masks(space)
         self._bool_masks = self._masks.astype(np.bool_)
 
@@ -124,11 +123,7 @@ def complete(space: SearchSpace, encoded: Encoded) -> Encoded:
     Returns:
         Complete architectures, ``int8 (n, D)``.
     """
-    depth = np.where(encoded[:, N_LAYER] == NOT_SET, MIDDLE, encoded[:, N_LAYER])
-    columns = np.arange(space.num_decisions)
-    ends = FIRST_LAYER + 2 * np.array(space.depths)
-    middle = np.where(columns < ends[:, None], MIDDLE, NOT_SET).astype(np.int8)
-    return np.where(encoded == NOT_SET, middle[depth], encoded)
+    return space.canonical(np.where(encoded == NOT_SET, MIDDLE, encoded))
 
 
 def _masks(space: SearchSpace) -> npt.NDArray[np.int8]:

@@ -237,7 +237,7 @@ class Task:
     def _describe_devices(self) -> FloatArray:
         rows = []
         for name in self.settings.devices:
-            index = get_device(name).index
+            index = self.bench.surrogates.index_of(name)
             features = [
                 device_features(self.bench.surrogates.costs[key][index])
                 for key in self.constrained

@@ -13,7 +13,16 @@ from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, SearchSpace
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    FIRST_LAYER,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    N_LAYER,
+    NOT_SET,
+    SearchSpace,
+)
 
 
 @dataclass(frozen=True)
@@ -104,7 +113,7 @@ class View:
                 None if mlp == NOT_SET else self.space.mlp_ratios[mlp],
                 None if head == NOT_SET else self.space.head_counts[head],
             )
-            for mlp, head in zip(self.choices[FIRST_LAYER::2], self.choices[FIRST_LAYER + 1 :: 2], strict=True)
+            for mlp, head in zip(self.choices[MLP_COLUMNS], self.choices[HEAD_COLUMNS], strict=True)
         ]
         return chosen[: (self.num_decisions - FIRST_LAYER) // 2]
 
@@ -139,7 +148,7 @@ def view_of(episodes: Episodes, lane: int, info: Mapping[str, Any] | None = None
         result = Result(info["quality"] - info.get("penalty", 0.0), info["quality"])
     choices = tuple(construction.encoded[lane].tolist())
     depth = choices[N_LAYER]
-    num_decisions = FIRST_LAYER + 2 * (task.space.max_layers if depth == NOT_SET else task.space.depths[depth])
+    num_decisions = task.space.num_decisions if depth == NOT_SET else int(task.space.lengths[depth])
     position = int(construction.position[lane])
     device = int(contexts.device[0])
     budgets = tuple(contexts.budgets[0].tolist())

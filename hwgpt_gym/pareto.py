@@ -94,9 +94,8 @@ def box(bench: Benchmark, metrics: Sequence[str]) -> Box:
     Raises:
         ValueError: If a metric is unknown, or depends on the device and the benchmark is not of one.
     """
+    bench.check_one_device(metrics)
     ranges = [bench.extremes(metric) for metric in metrics]
-    if any(np.ndim(least) for least, _ in ranges):
-        raise ValueError(f"points need one device, got {bench!r}")
     lower = losses_sign(metrics) > 0.0
     least, greatest = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
     return Box(np.where(lower, least, greatest), np.where(lower, greatest, least))

@@ -14,10 +14,11 @@ Models*, NeurIPS 2024 (arXiv 2405.10299), Table 1.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -32,10 +33,44 @@ EMBED_DIM: Final = 0
 N_LAYER: Final = 1
 BIAS: Final = 2
 FIRST_LAYER: Final = 3
-"""Columns of the encoding; layer ``i`` has its MLP choice at ``3 + 2 i`` and its head choice at ``4 + 2 i``."""
+"""Columns of the encoding: the three decisions about the whole, and where the layers begin."""
+
+MLP_COLUMNS: Final = slice(FIRST_LAYER, None, 2)
+HEAD_COLUMNS: Final = slice(FIRST_LAYER + 1, None, 2)
+"""Columns of the encoding: the layers' MLP choices and their head choices; :func:`layers_of` has both in one array."""
 
 NOT_SET: Final = -1
 """The choice index of a layer that does not exist, or of a decision that is not taken yet."""
+
+GROUP_SHAPE: Final = (3, 3, 2)
+"""The numbers of embedding widths, depths and biases of every search space."""
+
+NUM_CHOICES: Final = 3
+"""The number of MLP ratios, and of head counts, of every search space."""
+
+
+class Group(NamedTuple):
+    """A combination of choice indices of embedding width, depth and bias."""
+
+    embed_dim: int
+    depth: int
+    bias: int
+
+
+GROUPS: Final = tuple(Group(*choices) for choices in itertools.product(*map(range, GROUP_SHAPE)))
+"""All groups. Arrays over groups have this order, or the shape :data:`GROUP_SHAPE`, which is the same when flat."""
+
+GROUP_WEIGHTS: Final = (6, 2, 1)
+"""What the first three columns of an encoding count in the position in :data:`GROUPS`."""
+
+
+def layers_of(encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the choices of the layers as a view, ``(…, max_layers, 2)``: of the MLP, then of the heads.
+
+    Args:
+        encoded: Choice indices, ``(…, D)``.
+    """
+    return encoded[..., FIRST_LAYER:].reshape(*encoded.shape[:-1], (encoded.shape[-1] - FIRST_LAYER) // 2, 2)
 
 
 @dataclass(frozen=True)
@@ -49,6 +84,10 @@ class SearchSpace:
         head_counts: The numbers of attention heads of a layer.
         mlp_ratios: The widths of a layer's MLP, as multiples of the embedding width.
         biases: Whether linear layers and normalisations have biases.
+
+    Raises:
+        ValueError: If there are not three widths, three consecutive depths, two biases, three MLP ratios and three head
+            counts: surrogates and solver are laid out for these numbers.
     """
 
     scale: str
@@ -58,6 +97,17 @@ class SearchSpace:
     mlp_ratios: tuple[int, ...] = (2, 3, 4)
     biases: tuple[bool, ...] = (False, True)
 
+    def __post_init__(self) -> None:
+        shape = tuple(map(len, (self.embed_dims, self.depths, self.biases, self.mlp_ratios, self.head_counts)))
+        legal = (*GROUP_SHAPE, NUM_CHOICES, NUM_CHOICES)
+        if shape != legal:
+            raise ValueError(
+                f"embed_dims, depths, biases, mlp_ratios and head_counts must have {legal} entries, got {shape}"
+            )
+        first = self.depths[0]
+        if first < 1 or self.depths != tuple(range(first, first + len(self.depths))):
+            raise ValueError(f"depths must be consecutive and ascending from at least 1, got {self.depths}")
+
     @property
     def max_layers(self) -> int:
         """The greatest number of layers."""
@@ -66,7 +116,14 @@ class SearchSpace:
     @property
     def num_decisions(self) -> int:
         """The length of the encoding, ``D = 3 + 2 * max_layers``."""
-        return FIRST_LAYER + 2 * self.max_layers
+        return int(self.lengths[-1])
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """The number of decisions by choice of the depth, ``int64 (3,)``: ``3 + 2 * depth``."""
+        lengths: IntArray = FIRST_LAYER + 2 * np.array(self.depths, dtype=np.int64)
+        lengths.setflags(write=False)
+        return lengths
 
     @cached_property
     def num_choices(self) -> tuple[int, ...]:
@@ -105,7 +162,28 @@ class SearchSpace:
         if n < 0:
             raise ValueError(f"n must be at least 0, got {n}")
         encoded = rng.integers(0, np.asarray(self.num_choices), size=(n, self.num_decisions), dtype=np.int8)
-        encoded[self._inactive(encoded)] = NOT_SET
+        return self.canonical(encoded)
+
+    def active(self, encoded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Mark the decisions that architectures have: those of layers within the depth, ``bool (n, D)``.
+
+        Args:
+            encoded: Choice indices, ``(n, D)``; the depth must be set, the others may be anything.
+        """
+        ends = self.lengths[encoded[:, N_LAYER]]
+        active: npt.NDArray[np.bool_] = np.arange(self.num_decisions) < ends[:, None]
+        return active
+
+    def canonical(self, choices: npt.NDArray[Any]) -> Encoded:
+        """Return the architectures that choices for all layers mean: -1 in layers beyond the depth.
+
+        Args:
+            choices: Choice indices of every decision, integers ``(n, D)``.
+
+        Returns:
+            ``int8 (n, D)``, a new array.
+        """
+        encoded: Encoded = np.where(self.active(choices), choices, NOT_SET).astype(np.int8, copy=False)
         return encoded
 
     def n_layer(self, encoded: Encoded) -> IntArray:
@@ -118,13 +196,9 @@ class SearchSpace:
         Returns:
             The counts by MLP choice and by head choice, each ``int64 (n, 3)``; rows sum to the depth.
         """
-        layers = encoded[:, FIRST_LAYER:]
         counted = [
-            np.stack([np.count_nonzero(kind == k, axis=1) for k in range(number)], axis=1)
-            for kind, number in (
-                (layers[:, 0::2], len(self.mlp_ratios)),
-                (layers[:, 1::2], len(self.head_counts)),
-            )
+            np.stack([np.count_nonzero(kind == k, axis=1) for k in range(NUM_CHOICES)], axis=1)
+            for kind in (encoded[:, MLP_COLUMNS], encoded[:, HEAD_COLUMNS])
         ]
         return counted[0].astype(np.int64), counted[1].astype(np.int64)
 
@@ -145,9 +219,9 @@ class SearchSpace:
             row[EMBED_DIM] = self.embed_dims.index(architecture.embed_dim)
             row[N_LAYER] = self.depths.index(architecture.n_layer)
             row[BIAS] = self.biases.index(architecture.bias)
-            end = FIRST_LAYER + 2 * architecture.n_layer
-            row[FIRST_LAYER:end:2] = [self.mlp_ratios.index(ratio) for ratio in architecture.mlp_ratio]
-            row[FIRST_LAYER + 1 : end : 2] = [self.head_counts.index(heads) for heads in architecture.n_head]
+            layers = layers_of(row)[: architecture.n_layer]
+            layers[:, 0] = [self.mlp_ratios.index(ratio) for ratio in architecture.mlp_ratio]
+            layers[:, 1] = [self.head_counts.index(heads) for heads in architecture.n_head]
         return encoded
 
     def decode(self, encoded: npt.ArrayLike) -> list[Architecture]:
@@ -179,11 +253,11 @@ class SearchSpace:
         if not np.issubdtype(array.dtype, np.integer):
             raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
         self._check_choices(array)
-        inactive = self._inactive(array)
-        wrong = inactive != (array == NOT_SET)
+        active = self.active(array)
+        wrong = active == (array == NOT_SET)
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
-            legal = "-1 (the layer lies beyond the depth)" if inactive[row, column] else "a choice, not -1"
+            legal = "a choice, not -1" if active[row, column] else "-1 (the layer lies beyond the depth)"
             raise ValueError(
                 f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, must be {legal}"
             )
@@ -199,21 +273,15 @@ class SearchSpace:
                 f"legal choices are 0 to {self.num_choices[column] - 1}"
             )
 
-    def _inactive(self, encoded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Mark the entries of layers beyond the depth, ``bool (n, D)``."""
-        ends = FIRST_LAYER + 2 * np.asarray(self.depths)[encoded[:, N_LAYER]]
-        inactive: npt.NDArray[np.bool_] = np.arange(self.num_decisions) >= ends[:, None]
-        return inactive
-
     def _decode_row(self, row: Encoded) -> Architecture:
         n_layer = self.depths[row[N_LAYER]]
-        layers = row[FIRST_LAYER : FIRST_LAYER + 2 * n_layer]
+        layers = layers_of(row)[:n_layer]
         return Architecture(
             scale=self.scale,
             embed_dim=self.embed_dims[row[EMBED_DIM]],
             n_layer=n_layer,
-            mlp_ratio=tuple(self.mlp_ratios[k] for k in layers[0::2]),
-            n_head=tuple(self.head_counts[k] for k in layers[1::2]),
+            mlp_ratio=tuple(self.mlp_ratios[k] for k in layers[:, 0]),
+            n_head=tuple(self.head_counts[k] for k in layers[:, 1]),
             bias=self.biases[row[BIAS]],
         )
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hwgpt_gym.envs.construction import NUM_ACTIONS
 from hwgpt_gym.envs.task import DEVICE_FEATURES
-from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
+from hwgpt_gym.search_space import HEAD_COLUMNS, MLP_COLUMNS, FloatArray, SearchSpace
 
 CONTEXT_COLUMNS: Final = 1 + DEVICE_FEATURES
 """The columns of a context: one budget, and how that cost of the device depends on the architecture."""
@@ -93,7 +93,7 @@ class ContextFeatures(BaseFeaturesExtractor):
         one_hot = choices[:, : NUM_ACTIONS * self.space.num_decisions].view(len(choices), -1, NUM_ACTIONS)
         by_width = everything.view(-1, _WIDTHS, _PARTS)
         own = (one_hot[:, 0, :, None] * by_width).sum(dim=1)
-        counts = torch.cat([one_hot[:, FIRST_LAYER::2].sum(dim=1), one_hot[:, FIRST_LAYER + 1 :: 2].sum(dim=1)], dim=1)
+        counts = torch.cat([one_hot[:, MLP_COLUMNS].sum(dim=1), one_hot[:, HEAD_COLUMNS].sum(dim=1)], dim=1)
         used = own[:, :1] + (counts * own[:, 1:]).sum(dim=1, keepdim=True) / self.layers
         return Shares(everything, own, used)
 

@@ -21,10 +21,9 @@ import numpy as np
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
-from hwgpt_gym.optimum.front import single_cost
-from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix
+from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 
 
@@ -136,7 +135,7 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
         model = bench.chain_model(metric)
         encoded = np.concatenate(chain_extremes(model)[2:])
     else:
-        cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+        cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
         encoded = np.concatenate([_extreme_cost(cost, tables, sign) for sign in (1.0, -1.0)])
     least, greatest = bench.evaluate(encoded, [metric])[metric].tolist()
     return Extremes(least, greatest, encoded[:1], encoded[1:])
@@ -159,7 +158,7 @@ def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
     """
     if not np.isfinite(budget):
         raise ValueError(f"budget must be finite, got {budget!r}")
-    cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+    cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
 
     def distances(group: Group) -> FloatArray:
         distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - budget)
@@ -173,7 +172,7 @@ def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
+    costs = [(bench.count_model(metric), threshold) for metric, threshold in bound.thresholds.items()]
     penalty, weight = bound.objective.penalty, bound.objective.weight
 
     def rewards(group: Group) -> FloatArray:
@@ -218,7 +217,7 @@ def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
         if least > threshold:
             return f"no architecture meets {metric} <= {threshold!r}: the least value that can be met is {least!r}"
     tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
+    costs = [(bench.count_model(metric), threshold) for metric, threshold in bound.thresholds.items()]
 
     def excess(group: Group) -> FloatArray:
         states = tables.states(group.depth)

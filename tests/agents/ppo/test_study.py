@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from hwgpt_gym.agents import study as module
+from hwgpt_gym.agents.ppo import study as module
 from hwgpt_gym.agents.ppo.agent import tuned_hyperparameters
 from hwgpt_gym.agents.ppo.study import BASELINE, Study, best_hyperparameters, best_settings, main, run_study
 
 STUDY = Study(devices=("v100",), trials=3, budget=60, seeds=1, finalists=1, final_budget=80, final_seeds=2)
-RECORDS = Path(__file__).resolve().parents[2] / "docs" / "studies"
+RECORDS = Path(__file__).resolve().parents[3] / "docs" / "studies"
 
 
 @pytest.fixture(scope="module")

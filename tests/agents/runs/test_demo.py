@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from hwgpt_gym import Benchmark, cli
+from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import Agent, SearchProblem, validate_result
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.runs.display import RunDisplay, sparkline
 from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.agents.runs.run import StoppableProblem, new_folder, run_agent, summarize
+from hwgpt_gym.cli import app as cli
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
 

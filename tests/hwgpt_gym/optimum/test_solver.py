@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgpt_gym import SEARCH_SPACES, Benchmark, SearchSpace
+from hwgpt_gym import DEVICES, SEARCH_SPACES, Benchmark, SearchSpace
 from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import PENALTIES, Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_budget, pareto_front, runner_up, solve, worst
 from hwgpt_gym.pareto import losses_sign
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, N_LAYER, NOT_SET, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, cost_matrix
+from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.store import Surrogates
 
@@ -88,6 +88,7 @@ def random_benchmark(space: SearchSpace, seed: int, grid: float | None = None) -
             "float16_memory_mb": random_cost(space, rng),
             "bfloat16_memory_mb": random_cost(space, rng),
         },
+        devices=tuple(DEVICES),
     )
     return Benchmark(device="a6000", surrogates=surrogates)
 
