@@ -9,9 +9,9 @@ posterior: with ``F = Phi w`` its values at the measured rows, ``eps`` noise and
 (Wilson et al., *Pathwise Conditioning of Gaussian Processes*, JMLR 22, 2021). ``sigma^2`` is the value under which
 leave-one-out errors, each by its own predicted deviation, have variance 1 (Rasmussen & Williams, 2006, eq. 5.12).
 
-Where a width has a fit of its own, each draw chooses its strengths anew, on a random part of the rows: which terms
-matter is not certain either. Draws come in pairs: what one adds to the fit, its partner takes off, so the mean of all
-worlds is the fit, and half of the numbers need not be stored.
+Where a width has a fit of its own, each draw of log-perplexity chooses its strengths anew, on a random part of the
+rows: which terms matter is not certain either. Draws come in pairs: what one adds to the fit, its partner takes off, so
+the mean of all worlds is the fit, and half of the numbers need not be stored.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.worlds import SETTINGS, WORLDS, Worlds
 
 REDRAW_SHARE: Final = 0.6
-"""The share of rows that a draw chooses its strengths on, at most :data:`STRENGTH_ROWS` of them."""
+"""The share of rows that a draw chooses its strengths on, of which it takes at most :data:`STRENGTH_ROWS`."""
 
 Tensors: TypeAlias = dict[str, npt.NDArray[np.floating]]
 
@@ -197,16 +197,17 @@ def _draw(
     teachers: Sequence[ChainModel],
 ) -> list[FloatArray]:
     """Draw coefficients of all terms, each ``float64 (pairs, 3, 3, 2, p)``."""
-    redraws = not set(block.terms) <= set(POOLED_TERMS)
-    if not redraws and not teachers:
-        return Posterior(block, grams, strengths).sample(pairs, rng)
     draws = []
-    for pair in range(pairs):
-        own = _learn_from(block, teachers[pair]) if teachers else block
-        if teachers:
+    if teachers:
+        for teacher in teachers:
+            own = _learn_from(block, teacher)
             grams[-1] = term_gram(own.terms[-1], own)
-        chosen = _redrawn_strengths(own, grams, rng) if redraws else strengths
-        draws.append(Posterior(own, grams, chosen).sample(1, rng))
+            draws.append(Posterior(own, grams, strengths).sample(1, rng))
+    elif set(block.terms) <= set(POOLED_TERMS):
+        draws.append(Posterior(block, grams, strengths).sample(pairs, rng))
+    else:
+        for _ in range(pairs):
+            draws.append(Posterior(block, grams, _redrawn_strengths(block, grams, rng)).sample(1, rng))
     return [np.concatenate(parts) for parts in zip(*draws, strict=True)]
 
 

@@ -14,7 +14,7 @@ from hwgpt_gym.fitting.posterior import draw_worlds
 from hwgpt_gym.fitting.score_perplexity import held_out_parts
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.worlds import WORLDS, Worlds
+from hwgpt_gym.surrogates.worlds import Worlds
 
 LEVELS: Final = {"coverage_50": 0.6744897501960817, "coverage_90": 1.6448536269514722}
 """Half the width of central intervals of a normal distribution, in standard deviations."""
@@ -22,10 +22,13 @@ LEVELS: Final = {"coverage_50": 0.6744897501960817, "coverage_90": 1.64485362695
 BEST_SHARE: Final = 0.1
 """The share of architectures of each width, best predicted first, that is looked at apart."""
 
+SCORED_PAIRS: Final = 16
+"""How many pairs of worlds are drawn for a score: enough for a standard deviation."""
+
 Scores = dict[str, dict[str, float]]
 
 
-def score_worlds(measurements: ScaleMeasurements, seed: int = 0, pairs: int = WORLDS // 2) -> Scores:
+def score_worlds(measurements: ScaleMeasurements, seed: int = 0, pairs: int = SCORED_PAIRS) -> Scores:
     """Score worlds on measured perplexities that were kept out of the fit and of the draw.
 
     The parts held out are those of :func:`~hwgpt_gym.fitting.score_perplexity.score_perplexity`, and so is the teacher.
