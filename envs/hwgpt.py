@@ -22,6 +22,7 @@ from hwgpt_gym.envs.gym_interface import (
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import Task, get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
+from hwgpt_gym.penalties import penalty_table
 from hwgpt_gym.search_space import Encoded, FloatArray
 
 if TYPE_CHECKING:
@@ -73,12 +74,7 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
     0 until the last decision, then `quality - penalty`. Quality is log-perplexity scaled to [0, 1] by its exact
     extremes over the search space. With `r` the ratios of costs to budgets and `w` the weight, the penalty is
 
-    | `penalty`  | Formula                              | Default `w` | Source                              |
-    |------------|--------------------------------------|-------------|-------------------------------------|
-    | `hinge`    | `w * sum(max(0, r - 1))`             | 2           | Exact penalty                       |
-    | `absolute` | `w * sum(abs(r - 1))`                | 2           | TuNAS, arXiv 2008.06120             |
-    | `power`    | `quality * (1 - prod(r ** -w))`      | 0.07        | MnasNet, arXiv 1807.11626, eq. 2, 3 |
-    | `hard`     | `quality + w` if any `r > 1`, else 0 | 1           | Death penalty                       |
+    PENALTIES
 
     With `shaping=True` every step also earns the change of a potential: the predicted reward of the architecture with
     the middle choice wherever none is taken yet, less that of the start (Ng et al., ICML 1999). The last step takes
@@ -282,3 +278,6 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
 
     def _draw(self, lanes: Lanes, count: int) -> FloatArray:
         return self.np_random.random((len(lanes), count))
+
+
+HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

@@ -8,16 +8,16 @@ from typing import Any, Final, TypeAlias
 
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-from hwgpt_gym.objective import Budget, Objective, Penalty
+from hwgpt_gym.objective import Limit, Objective
 from hwgpt_gym.search_space import get_search_space
 
 DeviceArgument: TypeAlias = str | Sequence[str]
 """A device by name, several to draw from, or ``"all"``."""
 
-ConstraintArgument: TypeAlias = Mapping[str, Budget | Sequence[Budget]]
+ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its budget, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Budget]] = {"latency_ms": "p50"}
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
 """The constraint of an environment that is given none: the median latency of the search space on its device."""
 
 
@@ -38,8 +38,8 @@ class Settings:
 
     scale: str
     devices: tuple[str, ...]
-    constraint: tuple[tuple[str, Budget, Budget], ...]
-    penalty: Penalty
+    constraint: tuple[tuple[str, Limit, Limit], ...]
+    penalty: str
     weight: float
     noise: bool
     shaping: bool
@@ -84,7 +84,7 @@ def make_settings(
         scale=scale,
         devices=devices,
         constraint=tuple((metric, *ends) for metric, ends in ranges.items()),
-        penalty=penalty,  # type: ignore[arg-type]  # Checked by the objective.
+        penalty=penalty,
         weight=penalty_weight,  # type: ignore[arg-type]
         noise=noise,
         shaping=shaping,
@@ -114,7 +114,7 @@ def _is_range(budget: Any) -> bool:
     return isinstance(budget, Sequence) and not isinstance(budget, str)
 
 
-def _check_range(metric: str, budget: Any) -> tuple[Budget, Budget]:
+def _check_range(metric: str, budget: Any) -> tuple[Limit, Limit]:
     get_metric(metric, COST_METRICS)
     if not _is_range(budget):
         return budget, budget

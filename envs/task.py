@@ -18,7 +18,8 @@ from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.naming import names_of
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
-from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -77,8 +78,8 @@ class Task:
         self.space = self.bench.space
         self.constrained = tuple(metric for metric, _, _ in settings.constraint)
         self.objective: BoundObjective = settings.lowest.bind(self.bench)
-        self._low = self._per_device(self.objective.thresholds)
-        self._high = self._per_device(settings.highest.bind(self.bench).thresholds)
+        self._low = self._per_device(self.objective.limits)
+        self._high = self._per_device(settings.highest.bind(self.bench).limits)
         if np.any(self._low > self._high):
             device_index, column = np.argwhere(self._low > self._high)[0]
             raise ValueError(
@@ -207,11 +208,8 @@ class Task:
         return self.bench.evaluate(encoded, keys)
 
     def _outcome(self, metrics: Mapping[str, FloatArray], budgets: FloatArray) -> Outcome:
-        ratios = np.empty_like(budgets)
-        for i, key in enumerate(self.constrained):
-            np.divide(metrics[key], budgets[:, i], out=ratios[:, i])
-        quality = self.objective.quality(metrics["perplexity"])
-        return outcome(quality, ratios, self.settings.penalty, self.settings.weight)
+        ratios = [metrics[key] / budgets[:, i] for i, key in enumerate(self.constrained)]
+        return self.objective.outcome(self.objective.quality(metrics["perplexity"]), ratios)
 
     def _per_device(self, thresholds: Mapping[str, Any]) -> FloatArray:
         """Bring one number or one a device into ``float64 (devices, constraints)``."""
@@ -232,7 +230,7 @@ class Task:
                 f"options['constraint'] must map some of {list(self.constrained)} to a budget, got {constraint!r}"
             )
         bound = Objective(constraint).bind(self.bench)
-        return {key: np.broadcast_to(value, len(self.settings.devices)) for key, value in bound.thresholds.items()}
+        return {key: np.broadcast_to(value, len(self.settings.devices)) for key, value in bound.limits.items()}
 
     def _describe_devices(self) -> FloatArray:
         rows = []

@@ -77,7 +77,7 @@ for device in [*arguments.devices, *arguments.unseen]:
         optimum = solve(benchmark, Objective({"latency_ms": level}))
         seen = device in arguments.devices
         regrets[seen].append(optimum.reward - float(reward))
-        budget = optimum.objective.thresholds["latency_ms"]
+        budget = optimum.objective.limits["latency_ms"]
         print(
             f"{device:>14} {'yes' if seen else 'no':>5} {budget:>12.2f} {info['latency_ms']:>13.2f} "
             f"{info['perplexity']:>11.2f} {regrets[seen][-1]:>8.4f}"

@@ -121,9 +121,7 @@ def run_demo(
 
 def title_of(agent: str, benchmark: Benchmark, optimum: Optimum) -> str:
     """Return what stands above a run."""
-    limits = [
-        f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.thresholds.items()
-    ]
+    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.limits.items()]
     device = benchmark.devices[0].label if benchmark.devices else "any device"
     return f"{agent} on {device}, scale {benchmark.scale}, {', '.join(limits) or 'no budget'}"
 

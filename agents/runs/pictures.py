@@ -103,8 +103,8 @@ def save_pareto_picture(
         point = bench.evaluate(optimum.encoded, (cost, quality))
         axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=19, markeredgecolor=INK,
                   markeredgewidth=0.8, zorder=4, label="certified optimum")  # fmt: skip
-        if cost in optimum.objective.thresholds:
-            axes.axvline(optimum.objective.thresholds[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
+        if cost in optimum.objective.limits:
+            axes.axvline(optimum.objective.limits[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
                          label="budget")  # fmt: skip
     if result is not None:
         point = bench.evaluate(result.encoded[result.best_index][None], (cost, quality))

@@ -190,7 +190,7 @@ def summarize(run: Run, benchmark: Benchmark, target: float) -> dict[str, Any]:
         "evaluations": len(result),
         "seconds": result.wall_time,
         "processor_seconds": result.cpu_time,
-        "budgets": {key: float(value) for key, value in bound.thresholds.items()},
+        "budgets": {key: float(value) for key, value in bound.limits.items()},
         "architectures": entries,
     }
 
@@ -243,7 +243,7 @@ def save_run(folder: Path, run: Run, benchmark: Benchmark, config: dict[str, Any
     write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
     target = config["target"]
     save_learning_curve(run.result, run.optimum, folder / "learning_curve.png", target=target, random=run.random)
-    bounded = next(iter(run.optimum.objective.thresholds), "latency_ms" if benchmark.devices else "params")
+    bounded = next(iter(run.optimum.objective.limits), "latency_ms" if benchmark.devices else "params")
     front = pareto_front(benchmark, ("perplexity", bounded))
     save_pareto_picture(benchmark, front, folder / "pareto.png", result=run.result, optimum=run.optimum)
     objective = run.result.objective

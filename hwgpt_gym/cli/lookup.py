@@ -249,7 +249,7 @@ def optimum(
     outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
     metrics = floats(found.metrics)
     if as_json:
-        budgets = floats(found.objective.thresholds)
+        budgets = floats(found.objective.limits)
         description = {"device": device.lower(), "scale": scale, "objective": objective.to_dict(), "budgets": budgets}
         print_json({"architecture": str(found.architecture), **outcome, "metrics": metrics, **description})
         return

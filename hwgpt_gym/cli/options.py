@@ -16,11 +16,12 @@ from hwgpt_gym.checks import suggest
 from hwgpt_gym.console import format_metric
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import COST_METRICS, METRICS
-from hwgpt_gym.objective import PENALTIES, Objective
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.penalties import PENALTIES
 from hwgpt_gym.search_space import SEARCH_SPACES
 
 if TYPE_CHECKING:
-    from hwgpt_gym.objective import BoundObjective, Penalty
+    from hwgpt_gym.objective import BoundObjective
 
 
 DEFAULT_CONSTRAINT: Final = ("latency_ms=p50",)
@@ -158,12 +159,7 @@ def make_objective(constraint: Iterable[str], penalty: str, weight: float | None
     Raises:
         ValueError: If they are not legal.
     """
-    form: Penalty = penalty  # type: ignore[assignment]  # The objective checks it.
-    return (
-        Objective(parse_constraints(constraint), form)
-        if weight is None
-        else Objective(parse_constraints(constraint), form, weight)
-    )
+    return Objective(parse_constraints(constraint), penalty, weight)
 
 
 def check_at_least(option: str, value: int, least: int = 1) -> None:
@@ -191,7 +187,7 @@ def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tup
     """Return rows of metric, value, budget and the share of the budget that is used."""
     rows = []
     for key, value in metrics.items():
-        budget = bound.thresholds.get(key)
+        budget = bound.limits.get(key)
         share = "" if budget is None else f"{100.0 * value / budget:.1f} %"
         rows.append(
             (METRICS[key].label, format_metric(key, value), "" if budget is None else format_metric(key, budget), share)

@@ -13,7 +13,7 @@ from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_perplexity
 from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
-from hwgpt_gym.fitting.score_cost import held_out_folds
+from hwgpt_gym.fitting.scores import held_out_folds
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 from hwgpt_gym.style import new_figure, save_figure

@@ -13,8 +13,7 @@ from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_perplexity
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import NoiseFit, fit_noise, noise_model
-from hwgpt_gym.fitting.score_cost import score_costs
-from hwgpt_gym.fitting.score_perplexity import score_perplexity
+from hwgpt_gym.fitting.scores import score_costs, score_perplexity
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import EMBED_DIM
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes

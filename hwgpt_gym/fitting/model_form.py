@@ -24,7 +24,7 @@ from hwgpt_gym.fitting.chain_block import POOLED_BELOW
 from hwgpt_gym.fitting.chain_fit import fit_chain, fit_teacher
 from hwgpt_gym.fitting.posterior import draw_worlds
 from hwgpt_gym.fitting.richer_process import RicherProcess
-from hwgpt_gym.fitting.score_perplexity import held_out_parts
+from hwgpt_gym.fitting.scores import held_out_parts
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.optimum.front import pareto_front
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray

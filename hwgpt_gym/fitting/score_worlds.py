@@ -11,7 +11,7 @@ from hwgpt_gym.dataset.measurements import ScaleMeasurements
 from hwgpt_gym.fitting.chain_block import POOLED_BELOW
 from hwgpt_gym.fitting.chain_fit import fit_chain, fit_teacher
 from hwgpt_gym.fitting.posterior import draw_worlds
-from hwgpt_gym.fitting.score_perplexity import held_out_parts
+from hwgpt_gym.fitting.scores import held_out_parts
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.worlds import Worlds
@@ -31,7 +31,7 @@ Scores = dict[str, dict[str, float]]
 def score_worlds(measurements: ScaleMeasurements, seed: int = 0, pairs: int = SCORED_PAIRS) -> Scores:
     """Score worlds on measured perplexities that were kept out of the fit and of the draw.
 
-    The parts held out are those of :func:`~hwgpt_gym.fitting.score_perplexity.score_perplexity`, and so is the teacher.
+    The parts held out are those of :func:`~hwgpt_gym.fitting.scores.score_perplexity`, and so is the teacher.
 
     Args:
         measurements: The measurements of a scale.

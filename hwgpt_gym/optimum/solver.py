@@ -14,13 +14,15 @@ perplexity; of these the first by embedding width, depth, bias, counts of the ML
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
-from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.optimum.worlds import Certainty, certainties
+from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
@@ -37,6 +39,7 @@ class Optimum:
         outcome: What it earns, a batch of one.
         metrics: Every metric of it; ``float64 (devices,)`` where the benchmark is of several devices.
         objective: The objective, bound to the benchmark.
+        certainties: How sure it is, at factor 1 and at the scale's model-form factor; empty unless worlds were solved.
     """
 
     space: SearchSpace
@@ -44,6 +47,7 @@ class Optimum:
     outcome: Outcome
     metrics: Mapping[str, float | FloatArray]
     objective: BoundObjective
+    certainties: tuple[Certainty, ...] = ()
 
     @property
     def architecture(self) -> Architecture:
@@ -56,16 +60,19 @@ class Optimum:
         return float(self.outcome.reward[0])
 
 
-def solve(bench: Benchmark, objective: Objective) -> Optimum:
+def solve(bench: Benchmark, objective: Objective, worlds: int = 0) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
         objective: The objective.
+        worlds: How many posterior worlds to solve as well, an even number up to 64, to say how sure the optimum is
+            (:mod:`hwgpt_gym.optimum.worlds`): 64 take seconds at scale s and a minute at l.
 
     Raises:
         ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or its penalty is
-            ``"hard"`` and no architecture meets all constraints; the message says what can be met.
+            ``"hard"`` and no architecture meets all constraints; the message says what can be met. If there are not so
+            many worlds, or the benchmark's perplexity is not the shipped one.
 
     Example:
         >>> optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p30"}))
@@ -77,6 +84,8 @@ def solve(bench: Benchmark, objective: Objective) -> Optimum:
     optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
     if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
         raise ValueError(_unsatisfiable(bench, bound))
+    if worlds:
+        optimum = replace(optimum, certainties=certainties(bench, bound, optimum.encoded, worlds))
     return optimum
 
 
@@ -141,45 +150,43 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
     return Extremes(least, greatest, encoded[:1], encoded[1:])
 
 
-def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
-    """Find the architecture whose cost is nearest to a budget, of these that of the least perplexity.
+def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
+    """Find the architecture whose cost is nearest to a limit, of these that of the least perplexity.
 
     Args:
         bench: The benchmark, of one device if the metric depends on the device.
         metric: A cost.
-        budget: In the metric's unit.
+        limit: In the metric's unit.
 
     Returns:
         A batch of one, ``int8 (1, D)``.
 
     Raises:
-        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the budget
+        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the limit
             is not finite.
     """
-    if not np.isfinite(budget):
-        raise ValueError(f"budget must be finite, got {budget!r}")
+    if not np.isfinite(limit):
+        raise ValueError(f"limit must be finite, got {limit!r}")
     cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
 
     def distances(group: Group) -> FloatArray:
-        distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - budget)
+        distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - limit)
         return -distance
 
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
-        return np.abs(cost.predict(encoded) - budget), bench.evaluate(encoded, ["perplexity"])["perplexity"]
+        return np.abs(cost.predict(encoded) - limit), bench.evaluate(encoded, ["perplexity"])["perplexity"]
 
     return best(tables, distances, keys)
 
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(bench.count_model(metric), threshold) for metric, threshold in bound.thresholds.items()]
-    penalty, weight = bound.objective.penalty, bound.objective.weight
+    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
 
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
         quality = bound.quality_of_log(tables.values(group))
-        ratios = (cost_matrix(cost, group, states) / threshold for cost, threshold in costs)
-        return outcome_of(quality, ratios, penalty, weight).reward
+        return bound.outcome(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs]).reward
 
     return rewards
 
@@ -212,12 +219,12 @@ def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optim
 
 def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
     """Say what can be met instead of constraints that cannot be met."""
-    for metric, threshold in bound.thresholds.items():
+    for metric, limit in bound.limits.items():
         least = extremes(bench, metric).least
-        if least > threshold:
-            return f"no architecture meets {metric} <= {threshold!r}: the least value that can be met is {least!r}"
+        if least > limit:
+            return f"no architecture meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
     tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(bench.count_model(metric), threshold) for metric, threshold in bound.thresholds.items()]
+    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
 
     def excess(group: Group) -> FloatArray:
         states = tables.states(group.depth)
@@ -226,6 +233,6 @@ def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
 
     factor = min(float(excess(group).min()) for group in GROUPS)
     return (
-        f"no architecture meets all of {dict(bound.thresholds)} at once, though each alone can be met: the least "
-        f"factor on all budgets that can be met is {factor!r}"
+        f"no architecture meets all of {dict(bound.limits)} at once, though each alone can be met: the least "
+        f"factor on all limits that can be met is {factor!r}"
     )

@@ -1,8 +1,8 @@
 """How sure an optimum is: what it earns in posterior worlds, and how much better the best of each world is.
 
 Three things are kept apart. *Certain* is the optimum of the nominal surrogates. *Probable* is what is said here: every
-world (:mod:`hwgpt_gym.surrogates.worlds`) is solved exactly, and the optimum is compared with the world's own. *Measured*
-is what a surrogate was fitted to.
+world (:mod:`hwgpt_gym.surrogates.worlds`) is solved exactly, and the optimum is compared with the world's own.
+*Measured* is what the surrogates were fitted to.
 
 Regrets are paired: optimum and best are compared within a world, on the nominal scale of quality, which makes them
 comparable with every other regret. The interval of the reward scales quality by each world's own extremes.
@@ -10,13 +10,16 @@ comparable with every other regret. The interval of the reward scales quality by
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from hwgpt_gym.checks import check_integer
-from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Encoded, FloatArray
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Encoded, FloatArray, Group
+from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.worlds import Worlds, load_worlds
 
@@ -27,7 +30,7 @@ if TYPE_CHECKING:
 NEAR: Final = 0.0005
 """Regrets up to this count as near the best."""
 
-_QUANTILES: Final = {50: 0.6744897501960817, 90: 1.6448536269514722}
+_WIDTHS: Final = {50: 0.6744897501960817, 90: 1.6448536269514722}
 """Half the width of central intervals of a normal distribution, in standard deviations, by percent."""
 
 Interval = tuple[float, float]
@@ -49,10 +52,10 @@ class Certainty:
     """
 
     factor: float
-    perplexity: dict[int, Interval]
-    reward: dict[int, Interval]
+    perplexity: Mapping[int, Interval]
+    reward: Mapping[int, Interval]
     regrets: FloatArray
-    groups: dict[tuple[int, int, int], int]
+    groups: Mapping[Group, int]
     agrees: bool
 
     @property
@@ -66,9 +69,7 @@ class Certainty:
         return float(np.mean(self.regrets <= NEAR))
 
 
-def certainties(
-    bench: Benchmark, bound: BoundObjective, encoded: Encoded, worlds: int, tables: ChainTables | None = None
-) -> tuple[Certainty, ...]:
+def certainties(bench: Benchmark, bound: BoundObjective, encoded: Encoded, worlds: int) -> tuple[Certainty, ...]:
     """Say how sure the optimum of a benchmark is.
 
     Args:
@@ -87,11 +88,82 @@ def certainties(
     if check_integer("worlds", worlds, 2) > len(drawn) or worlds % 2:
         raise ValueError(f"worlds must be an even number from 2 to {len(drawn)}, got {worlds!r}")
     if bench.world is not None:
-        raise ValueError(f"worlds deviate from the nominal models, got a benchmark of world {bench.world}")
+        raise ValueError(f"worlds deviate from the nominal models, got the benchmark of world {bench.world}")
     drawn.check_nominal(bench.surrogates)
-    ratios = _ratios(bench, bound)
-    return tuple(_certainty(bench, bound, encoded, drawn, worlds, factor, ratios) for factor in _factors(drawn))
+    problem = _Problem(bench, bound)
+    return tuple(_certainty(problem, encoded, drawn, worlds, factor) for factor in (1.0, drawn.model_form_factor))
 
 
-def _factors(worlds: Worlds) -> tuple[float, ...]:
-    return 1.0, worlds.model_form_factor
+class _Problem:
+    """Rewards by counts in every world: at given counts, a reward is affine in quality.
+
+    Args:
+        bench: The benchmark, of one device if a limited cost depends on the device.
+        bound: The objective.
+    """
+
+    def __init__(self, bench: Benchmark, bound: BoundObjective) -> None:
+        self.bench, self.bound = bench, bound
+        least, greatest = bound.log_perplexity_range
+        self.span = greatest - least or 1.0
+        tables = chain_tables(bench.chain_model("perplexity"))
+        costs = {metric: bench.count_model(metric) for metric in bound.limits}
+        self._parts = []
+        for group in GROUPS:
+            states = tables.states(group.depth)
+            ratios = [cost_matrix(cost, group, states) / bound.limits[metric] for metric, cost in costs.items()]
+            constant, slope = self._affine((len(states), len(states)), ratios)
+            self._parts.append((constant, slope / self.span))
+
+    def _affine(self, shape: tuple[int, ...], ratios: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
+        """Return the reward of quality 0, and what a quality of 1 adds."""
+        least, greatest = (self.bound.outcome(np.full(shape, quality), ratios).reward for quality in (0.0, 1.0))
+        return least, greatest - least
+
+    def best(self, model: ChainModel) -> tuple[float, Group]:
+        """Return the best reward by a model of log-perplexity, on the nominal scale of quality, and its group."""
+        tables = ChainTables(model)
+        top = -np.inf, GROUPS[0]
+        for group, (constant, slope) in zip(GROUPS, self._parts, strict=True):
+            rewards = tables.values(group)
+            np.subtract(self.bound.log_perplexity_range[1], rewards, out=rewards)
+            rewards *= slope
+            rewards += constant
+            top = max(top, (float(rewards.max()), group), key=lambda pair: pair[0])
+        return top
+
+    def of(self, encoded: Encoded) -> tuple[float, float]:
+        """Return an architecture's reward at quality 0, and what a quality of 1 adds."""
+        costs = self.bench.evaluate(encoded, list(self.bound.limits))
+        constant, slope = self._affine((1,), [costs[metric] / limit for metric, limit in self.bound.limits.items()])
+        return float(constant[0]), float(slope[0])
+
+
+def _certainty(problem: _Problem, encoded: Encoded, drawn: Worlds, worlds: int, factor: float) -> Certainty:
+    greatest = problem.bound.log_perplexity_range[1]
+    constant, slope = problem.of(encoded)
+    nominal = float(drawn.nominal["perplexity"].predict(encoded)[0])
+    log_perplexity = nominal + factor * drawn.deviations("perplexity", encoded)[0, :worlds]
+    best = [problem.best(drawn.model("perplexity", world, factor)) for world in range(worlds)]
+    rewards = constant + slope * (greatest - log_perplexity) / problem.span
+    least_of, greatest_of = drawn.ranges("perplexity", factor)[:worlds].T
+    own_scale = constant + slope * (greatest_of - log_perplexity) / (greatest_of - least_of)
+    noise = float(drawn.noise[encoded[0, 0]])
+    groups = Counter(group for _, group in best)
+    return Certainty(
+        factor=factor,
+        perplexity={
+            level: (float(np.exp(low)), float(np.exp(high)))
+            for level, (low, high) in _intervals(nominal, np.hypot(log_perplexity.std(), noise)).items()
+        },
+        reward=_intervals(float(own_scale.mean()), np.hypot(own_scale.std(), slope * noise / problem.span)),
+        # The optimum's own chain is summed in another order: a regret of rounding is none.
+        regrets=np.maximum(np.array([reward for reward, _ in best]) - rewards, 0.0),
+        groups=dict(groups),
+        agrees=set(groups) == {Group(*encoded[0, :FIRST_LAYER].tolist())},
+    )
+
+
+def _intervals(centre: float, deviation: float) -> dict[int, Interval]:
+    """Return central intervals of a normal distribution by percent."""
+    return {level: (centre - width * deviation, centre + width * deviation) for level, width in _WIDTHS.items()}

@@ -133,7 +133,7 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     """Return a group's costs by state of the MLP chain and state of the head chain.
 
     The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
-    whoever sits on a threshold is on the same side of it here and there.
+    whoever sits on a limit is on the same side of it here and there.
 
     Args:
         model: The cost, of one device.
