@@ -106,11 +106,14 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
     | `penalty_weight` | the penalty's own       | A positive number                                    |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
     | `noise`          | `False`                 | Whether latency and energy are measured              |
+    | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
 
     A budget is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. With `noise=True` latency and energy are what a single measurement would
-    show, drawn from `np_random`; otherwise those of the device in its median state.
+    show, drawn from `np_random`; otherwise those of the device in its median state. A
+    `world` is another model of perplexity and accuracy that the measurements could have come from
+    (`docs/surrogates.md`); quality is scaled by its own extremes.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
@@ -153,11 +156,12 @@ class HWGPTEnv(gymnasium.Env[Observation, np.int64]):
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
-        settings = make_settings(device, scale, constraint, penalty, penalty_weight, shaping, noise)
+        settings = make_settings(device, scale, constraint, penalty, penalty_weight, shaping, noise, world)
         self._set_up(get_task(settings))
 
     def reset(

@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
-from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.episodes import Step
 from hwgpt_gym.envs.gym_interface import Observation, check_render_mode
 from hwgpt_gym.envs.hwgpt import HWGPTEnv
@@ -62,6 +61,7 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode.
 
     Raises:
@@ -74,13 +74,14 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         scale: str = "s",
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
     ) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
         self.costs = _check_costs(costs)
         constraint = dict.fromkeys(self.costs, "p50")
-        task = get_task(make_settings(device, scale, constraint, "hinge", None, False, noise))
+        task = get_task(make_settings(device, scale, constraint, "hinge", None, False, noise, world))
         self._set_up(task)
         self.reward_dim = 1 + len(self.costs)
         dearest = [np.max(self.bench.extremes(key)[1] / self.bench.quantile(key, 0.5)) for key in self.costs]
@@ -133,7 +134,7 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
 
         task = self._episodes.task
         device = int(self._episodes.contexts.device[0])
-        bench = Benchmark(task.settings.scale, task.settings.devices[device])
+        bench = self.bench.on(task.settings.devices[device])
         front = pareto_front(bench, ("perplexity", *self.costs))
         medians = [bench.quantile(key, 0.5) for key in self.costs]
         quality = task.objective.quality(front.values[:, 0])

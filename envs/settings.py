@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.objective import Limit, Objective
@@ -34,6 +35,7 @@ class Settings:
         noise: Whether costs are measurements instead of predictions.
         shaping: Whether steps earn the change of a potential.
         has_context: Whether device or budgets vary, and stand in the observation.
+        world: The posterior world that answers, ``None`` for the nominal models.
     """
 
     scale: str
@@ -44,6 +46,7 @@ class Settings:
     noise: bool
     shaping: bool
     has_context: bool
+    world: int | None = None
 
     @property
     def lowest(self) -> Objective:
@@ -64,6 +67,7 @@ def make_settings(
     penalty_weight: float | None,
     shaping: bool,
     noise: bool,
+    world: int | None = None,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
 
@@ -74,6 +78,8 @@ def make_settings(
     for name, flag in (("shaping", shaping), ("noise", noise)):
         if not isinstance(flag, bool):
             raise ValueError(f"{name} must be True or False, got {flag!r}")
+    if world is not None:
+        check_integer("world", world, 0)
     devices, several = _check_devices(device)
     if constraint is None:
         constraint = DEFAULT_CONSTRAINT
@@ -89,6 +95,7 @@ def make_settings(
         noise=noise,
         shaping=shaping,
         has_context=several or any(_is_range(budget) for budget in constraint.values()),
+        world=world,
     )
     checked = settings.lowest
     _ = settings.highest

@@ -74,7 +74,7 @@ class Task:
         self.settings = settings
         self._several = len(settings.devices) > 1
         device = list(settings.devices) if self._several else settings.devices[0]
-        self.bench = Benchmark(settings.scale, device)
+        self.bench = Benchmark(settings.scale, device, world=settings.world)
         self.space = self.bench.space
         self.constrained = tuple(metric for metric, _, _ in settings.constraint)
         self.objective: BoundObjective = settings.lowest.bind(self.bench)

@@ -47,6 +47,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         penalty_weight: How much.
         shaping: Whether steps earn the change of a potential.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
@@ -73,6 +74,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -88,7 +90,7 @@ class HWGPTVectorEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[A
             "render_fps": 4,
             "autoreset_mode": self.autoreset_mode,
         }
-        settings = make_settings(device, scale, constraint, penalty, penalty_weight, shaping, noise)
+        settings = make_settings(device, scale, constraint, penalty, penalty_weight, shaping, noise, world)
         self._episodes = Episodes(get_task(settings), num_envs)
         self.single_action_space = make_action_space()
         self.action_space = batch_space(self.single_action_space, num_envs)

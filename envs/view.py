@@ -171,12 +171,11 @@ def view_of(episodes: Episodes, lane: int, info: Mapping[str, Any] | None = None
 @lru_cache(maxsize=256)
 def _optimum(task: Task, device: int, budgets: tuple[float, ...]) -> Result | None:
     """Return what the best architecture of a context earns, proven; ``None`` if no architecture is feasible."""
-    from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.optimum import solve
 
     name, objective = task.objective_of(device, budgets)
     try:
-        optimum = solve(Benchmark(task.settings.scale, name), objective)
+        optimum = solve(task.bench.on(name), objective)
     except ValueError:
         # Under the hard penalty there may be no feasible architecture.
         return None

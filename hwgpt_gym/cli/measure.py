@@ -137,7 +137,7 @@ def worlds(
     Example: hwgpt-gym surrogates worlds --dataset measurements --scale l --output weights
     """
     from hwgpt_gym.dataset.measurements import load_dataset
-    from hwgpt_gym.fitting.model_card import worlds_rows
+    from hwgpt_gym.fitting.world_card import coverage_rows, model_form_rows
     from hwgpt_gym.fitting.world_fit import fit_worlds
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
@@ -147,10 +147,11 @@ def worlds(
     if as_json:
         print_json({item.space.scale: dict(item.metadata) for item in drawn})
         return
-    header, rows = worlds_rows(drawn)
-    output.print(
-        make_table("Held-out perplexities in the intervals of worlds and noise", header, rows, right=range(1, 8))
-    )
+    for title, (header, rows) in (
+        ("Held-out perplexities in the intervals of worlds and noise", coverage_rows(drawn)),
+        ("How much too narrow worlds are at exact optima", model_form_rows(drawn)),
+    ):
+        output.print(make_table(title, header, rows, right=range(1, len(header))))
 
 
 @surrogates_app.command("report")

@@ -17,6 +17,7 @@ the mean of all worlds is the fit, and half of the numbers need not be stored.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -125,7 +126,7 @@ def draw_deviations(
         strengths = block_strengths(block)
         posterior = Posterior(block, grams, strengths)
         nominal = block_coefficients(block, strengths, posterior.dual[:, None])
-        drawn = _draw(block, grams, strengths, pairs, rng, drawn_teachers)
+        drawn = _draw(block, grams, posterior, pairs, rng, drawn_teachers)
         features: dict[str, FloatArray] = {}
         for term, part, mean in zip(block.terms, drawn, nominal, strict=True):
             features[term.feature] = features.get(term.feature, 0.0) + part - mean
@@ -148,50 +149,69 @@ class Posterior:
         block: The rows.
         grams: The Gram matrices of its terms, ``float64 (terms, n, n)``.
         strengths: The strengths of its terms, ``float64 (terms,)``.
+        nominal: The posterior under the strengths of the fit, if these are others: the variance of the noise then
+            follows from its by the ratio of what maximises the marginal likelihood, ``y' A^-1 y / n``, which takes no
+            inverse.
 
     Attributes:
+        strengths: The strengths.
         dual: The dual coefficients of the mean, ``float64 (n,)``.
-        noise: The standard deviation of the noise by width, in units of the targets, ``float64 (3,)``; NaN for widths
-            that do not occur.
+        deviation: The standard deviation of the noise over all widths, in units of the targets.
     """
 
-    def __init__(self, block: Block, grams: FloatArray, strengths: FloatArray) -> None:
+    def __init__(
+        self, block: Block, grams: FloatArray, strengths: FloatArray, nominal: Posterior | None = None
+    ) -> None:
         from scipy.linalg import cho_factor, cho_solve
-        from scipy.linalg.lapack import dtrtri
 
         noisy = (strengths @ grams.reshape(len(grams), -1)).reshape(grams.shape[1:])
         noisy[np.diag_indices(len(noisy))] += 1.0
-        self._block, self._strengths = block, strengths
+        self._block, self.strengths = block, strengths
         self._factor = cho_factor(noisy, lower=True, overwrite_a=True)
         self.dual: FloatArray = cho_solve(self._factor, block.targets)
+        if nominal is None:
+            self.deviation = float(np.sqrt(self._noise_variance.mean()))
+        else:
+            likelier = float(block.targets @ self.dual) / float(nominal._block.targets @ nominal.dual)
+            self.deviation = nominal.deviation * float(np.sqrt(likelier))
+
+    @cached_property
+    def _noise_variance(self) -> FloatArray:
+        """Squared leave-one-out errors by their deviations in units of the noise's, ``float64 (n,)``."""
+        from scipy.linalg.lapack import dtrtri
+
         precision = np.square(np.tril(dtrtri(self._factor[0], lower=1)[0])).sum(axis=0)
-        squared = np.square(self.dual) / precision
-        self._deviation = float(np.sqrt(squared.mean()))
-        by_width = [squared[block.encoded[:, EMBED_DIM] == width] for width in range(3)]
-        self.noise = np.array([np.sqrt(part.mean()) if len(part) else np.nan for part in by_width])
+        variance: FloatArray = np.square(self.dual) / precision
+        return variance
+
+    @property
+    def noise(self) -> FloatArray:
+        """The standard deviation of the noise by width, ``float64 (3,)``; NaN for widths that do not occur."""
+        by_width = [self._noise_variance[self._block.encoded[:, EMBED_DIM] == width] for width in range(3)]
+        return np.array([np.sqrt(part.mean()) if len(part) else np.nan for part in by_width])
 
     def sample(self, number: int, rng: np.random.Generator) -> list[FloatArray]:
         """Draw coefficients: for each term ``float64 (number, 3, 3, 2, p)``, as :func:`block_coefficients`."""
         from scipy.linalg import cho_solve
 
         block, prior = self._block, []
-        noisy_values = self._deviation * rng.standard_normal((len(block.targets), number))
-        for strength, term in zip(self._strengths, block.terms, strict=True):
+        noisy_values = self.deviation * rng.standard_normal((len(block.targets), number))
+        for strength, term in zip(self.strengths, block.terms, strict=True):
             feature = block.features[term.feature]
             part = rng.standard_normal((number, *term_groups(term), feature.shape[1]))
-            part *= np.sqrt(strength) * self._deviation
+            part *= np.sqrt(strength) * self.deviation
             for group in np.ndindex(*term_groups(term)):
                 rows = in_group(term, block, group)
                 noisy_values[rows] += feature[rows] @ part[:, *group].T
             prior.append(part)
         dual = cho_solve(self._factor, block.targets[:, None] - noisy_values)
-        return [part + add for part, add in zip(prior, block_coefficients(block, self._strengths, dual), strict=True)]
+        return [part + add for part, add in zip(prior, block_coefficients(block, self.strengths, dual), strict=True)]
 
 
 def _draw(
     block: Block,
     grams: FloatArray,
-    strengths: FloatArray,
+    nominal: Posterior,
     pairs: int,
     rng: np.random.Generator,
     teachers: Sequence[ChainModel],
@@ -202,12 +222,13 @@ def _draw(
         for teacher in teachers:
             own = _learn_from(block, teacher)
             grams[-1] = term_gram(own.terms[-1], own)
-            draws.append(Posterior(own, grams, strengths).sample(1, rng))
+            draws.append(Posterior(own, grams, nominal.strengths, nominal).sample(1, rng))
     elif set(block.terms) <= set(POOLED_TERMS):
-        draws.append(Posterior(block, grams, strengths).sample(pairs, rng))
+        draws.append(nominal.sample(pairs, rng))
     else:
         for _ in range(pairs):
-            draws.append(Posterior(block, grams, _redrawn_strengths(block, grams, rng)).sample(1, rng))
+            strengths = _redrawn_strengths(block, grams, rng)
+            draws.append(Posterior(block, grams, strengths, nominal).sample(1, rng))
     return [np.concatenate(parts) for parts in zip(*draws, strict=True)]
 
 

@@ -2,9 +2,11 @@
 
 from hwgpt_gym.optimum.front import ParetoFront, pareto_front
 from hwgpt_gym.optimum.solver import Optimum, extremes, nearest_to_limit, runner_up, solve, worst
+from hwgpt_gym.optimum.worlds import Certainty
 from hwgpt_gym.surrogates.chain_extremes import Extremes, chain_extremes
 
 __all__ = [
+    "Certainty",
     "Extremes",
     "Optimum",
     "ParetoFront",
