@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.cli.certainty import WorldsOption, certainty_document, certainty_table
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     Constraint,
@@ -235,6 +237,7 @@ def optimum(
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = "hinge",
     weight: Weight = None,
+    worlds: WorldsOption = 0,
     as_json: Json = False,
 ) -> None:
     """Solve for the certified optimum: the best architecture of the whole space under the budgets.
@@ -245,12 +248,15 @@ def optimum(
     from hwgpt_gym.optimum import solve
 
     objective = make_objective(constraint, penalty, weight)
-    found = solve(Benchmark(scale, device), objective)
+    begin = time.perf_counter()
+    found = solve(Benchmark(scale, device), objective, worlds)
+    seconds = time.perf_counter() - begin
     outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
     metrics = floats(found.metrics)
     if as_json:
         budgets = floats(found.objective.limits)
         description = {"device": device.lower(), "scale": scale, "objective": objective.to_dict(), "budgets": budgets}
+        description |= certainty_document(found.certainties, seconds)
         print_json({"architecture": str(found.architecture), **outcome, "metrics": metrics, **description})
         return
     output.print(str(found.architecture), style="bold", soft_wrap=True)
@@ -261,6 +267,8 @@ def optimum(
     title = f"Certified optimum of scale {scale} on {DEVICES[device.lower()].label}"
     columns = ("metric", "value", "budget", "used")
     output.print(make_table(title, columns, budget_rows(metrics, found.objective), right=(1, 2, 3)))
+    if found.certainties:
+        output.print(certainty_table(found.certainties, seconds))
 
 
 def pareto(

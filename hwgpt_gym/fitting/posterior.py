@@ -42,7 +42,7 @@ from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.worlds import SETTINGS, WORLDS, Worlds
 
 REDRAW_SHARE: Final = 0.6
-"""The share of rows that a draw chooses its strengths on, of which it takes at most :data:`STRENGTH_ROWS`."""
+"""How many rows a draw chooses its strengths on, as a share of those that the fit does (:data:`STRENGTH_ROWS`)."""
 
 Tensors: TypeAlias = dict[str, npt.NDArray[np.floating]]
 
@@ -242,5 +242,5 @@ def _learn_from(block: Block, teacher: ChainModel) -> Block:
 def _redrawn_strengths(block: Block, grams: FloatArray, rng: np.random.Generator) -> FloatArray:
     """Choose the strengths on a random part of the rows, ``float64 (terms,)``."""
     n = len(block.targets)
-    some = np.sort(rng.choice(n, size=min(STRENGTH_ROWS, int(REDRAW_SHARE * n)), replace=False))
+    some = np.sort(rng.choice(n, size=int(REDRAW_SHARE * min(STRENGTH_ROWS, n)), replace=False))
     return choose_strengths(grams[:, some[:, None], some], block.targets[some])
