@@ -33,6 +33,9 @@ NEAR: Final = 0.0005
 _WIDTHS: Final = {50: 0.6744897501960817, 90: 1.6448536269514722}
 """Half the width of central intervals of a normal distribution, in standard deviations, by percent."""
 
+_ROUNDING: Final = 1e-12
+"""Regrets up to this are none: the optimum's reward is a sum in another order than the best of its world."""
+
 Interval = tuple[float, float]
 
 
@@ -150,6 +153,7 @@ def _certainty(problem: _Problem, encoded: Encoded, drawn: Worlds, worlds: int, 
     own_scale = constant + slope * (greatest_of - log_perplexity) / (greatest_of - least_of)
     noise = float(drawn.noise[encoded[0, 0]])
     groups = Counter(group for _, group in best)
+    regrets = np.array([reward for reward, _ in best]) - rewards
     return Certainty(
         factor=factor,
         perplexity={
@@ -157,8 +161,7 @@ def _certainty(problem: _Problem, encoded: Encoded, drawn: Worlds, worlds: int, 
             for level, (low, high) in _intervals(nominal, np.hypot(log_perplexity.std(), noise)).items()
         },
         reward=_intervals(float(own_scale.mean()), np.hypot(own_scale.std(), slope * noise / problem.span)),
-        # The optimum's own chain is summed in another order: a regret of rounding is none.
-        regrets=np.maximum(np.array([reward for reward, _ in best]) - rewards, 0.0),
+        regrets=np.where(regrets > _ROUNDING, regrets, 0.0),
         groups=dict(groups),
         agrees=set(groups) == {Group(*encoded[0, :FIRST_LAYER].tolist())},
     )
@@ -166,4 +169,5 @@ def _certainty(problem: _Problem, encoded: Encoded, drawn: Worlds, worlds: int, 
 
 def _intervals(centre: float, deviation: float) -> dict[int, Interval]:
     """Return central intervals of a normal distribution by percent."""
-    return {level: (centre - width * deviation, centre + width * deviation) for level, width in _WIDTHS.items()}
+    halves = {level: width * float(deviation) for level, width in _WIDTHS.items()}
+    return {level: (centre - half, centre + half) for level, half in halves.items()}
