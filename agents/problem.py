@@ -166,9 +166,11 @@ class SearchProblem:
 
     def _evaluate(self, encoded: npt.ArrayLike) -> tuple[dict[str, FloatArray], FloatArray]:
         rows = self.space.validate(encoded)
-        if len(rows) > self.remaining:
+        # Not `remaining`, which a problem may set to nothing at any time: that ends a search, and refuses nothing.
+        left = self.budget - self.evaluations
+        if len(rows) > left:
             raise BudgetExceededError(
-                f"{len(rows)} evaluations were asked for, {self.remaining} of the budget of {self.budget} are left"
+                f"{len(rows)} evaluations were asked for, {left} of the budget of {self.budget} are left"
             )
         values = self.benchmark.evaluate(rows, self._metrics)
         rewards = self.bound.evaluate(values).reward

@@ -158,13 +158,12 @@ def outcome(
 
 def penalty_table(indent: str = "") -> str:
     """Return the penalties as a Markdown table, each line indented."""
-    rows = [("`penalty`", "Formula", "Default `w`", "Source")]
-    rows += [(f"`{p.name}`", f"`{p.formula}`", f"{p.default_weight:g}", p.source) for p in PENALTIES.values()]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows.insert(1, tuple("-" * width for width in widths))
-    return "\n".join(
-        f"{indent}| {' | '.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))} |" for row in rows
-    )
+    head = ("`penalty`", "Formula", "Default `w`", "Source")
+    rows = [(f"`{p.name}`", f"`{p.formula}`", f"{p.default_weight:g}", p.source) for p in PENALTIES.values()]
+    widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]
+    rule = ["-" * width for width in widths]
+    lines = [[cell.ljust(width) for cell, width in zip(row, widths, strict=True)] for row in (head, rule, *rows)]
+    return "\n".join(f"{indent}| {' | '.join(line)} |" for line in lines)
 
 
 __doc__ = f"{__doc__}\n{penalty_table()}\n"

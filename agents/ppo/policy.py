@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -54,11 +55,15 @@ class Policy:
         masked: Whether it takes action masks.
         hidden_size: Width of its hidden layers.
         context_columns: The number of columns of the observation that describe the context.
+
+    Attributes:
+        notes: What was noted in the file that it was loaded from, by :meth:`save`; nothing otherwise.
     """
 
     def __init__(
         self, space: SearchSpace, network: Any, masked: bool, hidden_size: int, context_columns: int = 0
     ) -> None:
+        self.notes: dict[str, Any] = {}
         self.space = space
         self.network = network
         self.masked = masked
@@ -188,25 +193,57 @@ class Policy:
         """
         from safetensors import SafetensorError, safe_open
 
+        if not Path(path).is_file():
+            raise ValueError(f"{path} is no file")
         try:
             with safe_open(path, framework="pt") as file:
-                description = json.loads((file.metadata() or {}).get("hwgpt_gym", "{}"))
+                description = _read_description(path, file.metadata() or {})
+                first = file.get_slice(_FIRST_LAYER).get_shape()
+                # Before memory is taken for a network of this size.
+                if first[0] != description["hidden_size"]:
+                    raise ValueError(f"{path} does not fit its description: hidden_size is {first[0]}")
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path} is no policy: {error}") from None
-        if description.get("schema") != SCHEMA:
-            raise ValueError(f"{path} has the schema {description.get('schema')!r}, this version reads {SCHEMA!r}")
         policy = cls.untrained(
             get_search_space(description["scale"]),
-            bool(description["masked"]),
-            int(description["hidden_size"]),
-            int(description["context_columns"]),
+            description["masked"],
+            description["hidden_size"],
+            description["context_columns"],
         )
         try:
             policy.network.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit its description: {error}") from None
+        policy.notes = description["notes"]
         return policy
+
+
+_FIRST_LAYER: Final = "mlp_extractor.policy_net.0.weight"
+
+
+def _read_description(path: object, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a policy's file says of it, checked.
+
+    Raises:
+        ValueError: If it is not what :meth:`Policy.save` writes.
+    """
+    try:
+        description = json.loads(metadata.get("hwgpt_gym", "{}"))
+    except (ValueError, RecursionError):
+        description = None
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
+    kinds = {"scale": str, "masked": bool, "hidden_size": int, "context_columns": int, "notes": dict}
+    for name, kind in kinds.items():
+        if type(description.get(name)) is not kind:
+            raise ValueError(f"{path} is damaged: {name} is {description.get(name)!r}")
+    notes = description["notes"]
+    if "objective" in notes:
+        notes["objective"] = Objective.from_dict(notes["objective"]).to_dict()
+    checked: dict[str, Any] = description
+    return checked
 
 
 def policy_class(masked: bool) -> Any:
@@ -224,7 +261,7 @@ def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0
     """Return the network's shape: two hidden layers for the policy, two for the value.
 
     Raises:
-        ValueError: If the context is not that of one budget and a device.
+        ValueError: If the context is not that of one limit and a device.
     """
     layers = [hidden_size, hidden_size]
     kwargs: dict[str, Any] = {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}
@@ -233,7 +270,7 @@ def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0
 
         if context_columns != CONTEXT_COLUMNS:
             raise ValueError(
-                f"context_columns must be 0, or {CONTEXT_COLUMNS} for one budget and a device, got {context_columns}"
+                f"context_columns must be 0, or {CONTEXT_COLUMNS} for one limit and a device, got {context_columns}"
             )
         kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"space": space}}
     return kwargs

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 WorldsOption = Annotated[
     int,
     typer.Option(
-        "--worlds", help="Solve so many posterior worlds as well (64 at most) to say how sure the optimum is.", min=0
+        "--worlds", help="Solve so many posterior worlds as well, 64 at most, to say how sure the optimum is."
     ),
 ]
 

@@ -102,7 +102,7 @@ def save_surrogates(surrogates: Surrogates, path: Path) -> None:
     }
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
-    with replacing(path) as temporary:
+    with replacing(path, parents=True) as temporary:
         temporary.write_bytes(content)
 
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
-from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 from hwgpt_gym import DEVICES, METRICS, SEARCH_SPACES, Architecture, Benchmark
 from hwgpt_gym.envs.registration import ENV_IDS
@@ -54,7 +53,6 @@ def test_checkers_have_nothing_to_say(device: str, scale: str) -> None:
         warnings.simplefilter("error")
         env = gym.make("HWGPT-v0", device=device, scale=scale).unwrapped
         check_env(env, skip_render_check=True)
-        check_env_for_sb3(env)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -63,7 +61,18 @@ def test_checkers_have_nothing_to_say_about_options(options: dict[str, Any]) -> 
         warnings.simplefilter("error")
         env = gym.make("HWGPT-v0", **options).unwrapped
         check_env(env, skip_render_check=True)
-        check_env_for_sb3(env)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "options", [{"device": device, "scale": scale} for device in DEVICES for scale in SEARCH_SPACES] + OPTIONS, ids=str
+)
+def test_the_checker_of_sb3_has_nothing_to_say(options: dict[str, Any]) -> None:
+    from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env_for_sb3(gym.make("HWGPT-v0", **options).unwrapped)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)

@@ -142,6 +142,7 @@ def test_without_a_mode_there_is_nothing_to_see() -> None:
     assert envs.render() is None
 
 
+@pytest.mark.slow
 def test_record_video(tmp_path: Path) -> None:
     env = RecordVideo(gym.make("HWGPT-v0", render_mode="rgb_array"), str(tmp_path / "videos"), disable_logger=True)
     env.reset(seed=0)

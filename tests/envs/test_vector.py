@@ -35,6 +35,7 @@ def check_equal(native: Any, sync: Any) -> None:
     assert data_equivalence(native, sync, exact=True), f"\nnative {native}\nsync   {sync}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", AutoresetMode)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(

@@ -149,5 +149,5 @@ def test_contextual_settings() -> None:
         ContextualPPO(devices=("h100",))
     with pytest.raises(ValueError, match="high"):
         ContextualPPO(low=0.5, high=0.4)
-    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one budget and a device, got 5"):
+    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one limit and a device, got 5"):
         Policy.untrained(BENCHMARK.space, False, 8, 5)

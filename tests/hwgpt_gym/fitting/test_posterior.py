@@ -121,6 +121,7 @@ def test_the_richer_process_finds_what_no_chain_model_can_hold(monkeypatch: pyte
     assert richer < 0.8 * chain
 
 
+@pytest.mark.slow
 def test_intervals_cover_held_out_measurements_at_scale_l(dataset_path: Path) -> None:
     scores = score_worlds(load_dataset(dataset_path)["l"])
     assert scores["held_out"]["rows"] == 300

@@ -30,6 +30,10 @@ TINY = (
     SearchSpace("tiny", embed_dims=(192, 384, 768), depths=(2, 3, 4), head_counts=(4, 8, 12)),
     SearchSpace("tinier", embed_dims=(192, 384, 768), depths=(1, 2, 3), head_counts=(4, 8, 12)),
 )
+SLOW_AND_FAST = [
+    pytest.param(TINY[0], id="2 to 4 layers", marks=pytest.mark.slow),
+    pytest.param(TINY[1], id="1 to 3 layers"),
+]
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -104,7 +108,7 @@ constraint_sets = st.dictionaries(
 )
 
 
-@pytest.mark.parametrize("space", TINY, ids=["2 to 4 layers", "1 to 3 layers"])
+@pytest.mark.parametrize("space", SLOW_AND_FAST)
 @pytest.mark.parametrize("penalty", PENALTIES)
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(seed=SEEDS, constraints=constraint_sets, weight=st.sampled_from([None, 0.01, 0.3, 5.0]))
@@ -170,7 +174,7 @@ def brute_force_front(losses: FloatArray) -> FloatArray:
     return np.array(kept)
 
 
-@pytest.mark.parametrize("space", TINY, ids=["2 to 4 layers", "1 to 3 layers"])
+@pytest.mark.parametrize("space", SLOW_AND_FAST)
 @settings(deadline=None, derandomize=True, max_examples=30)
 @given(
     seed=SEEDS,
@@ -257,7 +261,12 @@ OBJECTIVES = [
 
 @pytest.mark.parametrize(
     ("scale", "device", "number"),
-    [("s", "a6000", 1_000_000), ("s", "cpu_xeon_gold", 200_000), ("m", "h100", 200_000), ("l", "v100", 200_000)],
+    [
+        ("s", "a6000", 1_000_000),
+        ("s", "cpu_xeon_gold", 200_000),
+        ("m", "h100", 200_000),
+        pytest.param("l", "v100", 200_000, marks=pytest.mark.slow),
+    ],
 )
 def test_random_architectures_never_beat_the_optimum(scale: str, device: str, number: int) -> None:
     bench = shipped(scale, device)
