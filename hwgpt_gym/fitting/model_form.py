@@ -137,7 +137,7 @@ def _held_out_errors(measurements: ScaleMeasurements, seed: int) -> dict[str, li
     known[rows] = np.nan
     unmeasured = np.where(np.isnan(measurements.perplexity), measurements.perplexity_upstream_mlp, np.nan)
     teacher = fit_teacher(space, encoded, measurements.perplexity, unmeasured)
-    models = {
+    models: dict[str, RicherProcess | ChainModel] = {
         "richer_error_pct": RicherProcess(space, encoded, known, teacher),
         "chain_error_pct": fit_chain(space, encoded, known, teacher),
     }

@@ -88,7 +88,7 @@ def draw_worlds(
     return Worlds(space, nominal, tensors, {})
 
 
-def _stored(name: str, part: FloatArray) -> npt.NDArray[np.floating]:
+def _stored(name: str, part: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
     """Return a tensor in the precision that it is stored in: deviations in half."""
     return part if name in SETTINGS else part.astype(np.float16)
 
@@ -164,7 +164,7 @@ class Posterior:
     ) -> None:
         from scipy.linalg import cho_factor, cho_solve
 
-        noisy = (strengths @ grams.reshape(len(grams), -1)).reshape(grams.shape[1:])
+        noisy: FloatArray = (strengths @ grams.reshape(len(grams), -1)).reshape(grams.shape[1:])
         noisy[np.diag_indices(len(noisy))] += 1.0
         self._block, self.strengths = block, strengths
         self._factor = cho_factor(noisy, lower=True, overwrite_a=True)

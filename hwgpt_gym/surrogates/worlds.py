@@ -117,7 +117,8 @@ class Worlds:
             ``float64 (n,)``.
         """
         spread = np.square(self.deviations("perplexity", encoded)).mean(axis=1)
-        return np.sqrt(factor**2 * spread + np.square(self.noise[encoded[:, EMBED_DIM]]))
+        deviation: FloatArray = np.sqrt(factor**2 * spread + np.square(self.noise[encoded[:, EMBED_DIM]]))
+        return deviation
 
     def ranges(self, metric: str, factor: float = 1.0) -> FloatArray:
         """Return the least and the greatest prediction of every world over the whole space.
