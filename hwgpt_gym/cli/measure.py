@@ -12,6 +12,7 @@ import typer
 from hwgpt_gym.cli.completion import complete_scale
 from hwgpt_gym.cli.options import Json, Seed
 from hwgpt_gym.console import make_table, messages, output, print_json
+from hwgpt_gym.files import check_destination
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def fit(
     from hwgpt_gym.fitting.fit import fit_surrogates
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output must be a folder, {str(folder)!r} is a file")
     measurements = load_dataset(dataset)
     scales = _scales_of(measurements, scale)
     with _status() as show:
@@ -169,6 +172,8 @@ def report(
     from hwgpt_gym.dataset.measurements import load_dataset
     from hwgpt_gym.fitting.model_card import write_report
 
+    if not check_destination(page, (".md",), name="--page").is_file():
+        raise ValueError(f"--page must be a page with marked sections, {str(page)!r} does not exist")
     measurements = load_dataset(dataset)
     with _status() as show:
         scores = write_report(measurements, page, show)

@@ -15,15 +15,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
-from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.objective import BoundObjective, Limit, Objective
 from hwgpt_gym.optimum.worlds import Certainty, certainties
-from hwgpt_gym.penalties import Outcome
-from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Architecture, Encoded, FloatArray, Group, SearchSpace
+from hwgpt_gym.penalties import Outcome, get_penalty
+from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
@@ -59,31 +60,49 @@ class Optimum:
         """What it earns."""
         return float(self.outcome.reward[0])
 
+    @property
+    def keeps_limits(self) -> bool:
+        """Whether it keeps every limit. Of the best architecture: always so under ``exact`` and ``hard``."""
+        return bool(self.outcome.feasible[0])
 
-def solve(bench: Benchmark, objective: Objective, worlds: int = 0) -> Optimum:
+    @property
+    def title(self) -> str:
+        """What to call the best architecture."""
+        if not self.objective.limits:
+            return "certified optimum"
+        is_constrained = get_penalty(self.objective.objective.penalty).constrained
+        return "certified constrained optimum" if is_constrained else "optimum of the penalised reward"
+
+    @cached_property
+    def constrained(self) -> Optimum | None:
+        """The certified constrained optimum of the same limits, itself if it is one; ``None`` if none can be kept."""
+        if not self.objective.limits or get_penalty(self.objective.objective.penalty).constrained:
+            return self
+        return None if self.objective.unmeetable else solve(self.objective.bench, self.objective.limits)
+
+
+def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit], worlds: int = 0) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
-        objective: The objective.
+        objective: The objective, or just the constraints: costs to limits.
         worlds: How many posterior worlds to solve as well, an even number up to 64, to say how sure the optimum is
-            (:mod:`hwgpt_gym.optimum.worlds`): 64 take seconds at scale s and a minute at l.
+            (:mod:`hwgpt_gym.optimum.worlds`): 64 take a second at scale s, some at l.
 
     Raises:
-        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or its penalty is
-            ``"hard"`` and no architecture meets all constraints; the message says what can be met. If there are not so
-            many worlds, or the benchmark's perplexity is not the shipped one.
+        ValueError: If the objective does not fit the benchmark, or its optimum is to keep limits that no architecture
+            keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the benchmark's perplexity is not
+            the shipped one.
 
     Example:
-        >>> optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p30"}))
-        >>> bool(optimum.outcome.feasible[0])
-        True
+        >>> optimum = solve(Benchmark("s", "a6000"), {"latency_ms": "p30"})
+        >>> optimum.keeps_limits, optimum.title
+        (True, 'certified constrained optimum')
     """
-    bound = objective.bind(bench)
+    bound = (Objective(objective) if isinstance(objective, Mapping) else objective).bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
     optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
-    if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
-        raise ValueError(_unsatisfiable(bench, bound))
     if worlds:
         optimum = replace(optimum, certainties=certainties(bench, bound, optimum.encoded, worlds))
     return optimum
@@ -215,24 +234,3 @@ def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optim
     outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
     values = {key: float(value[0]) if value.ndim == 1 else value[0] for key, value in metrics.items()}
     return Optimum(bench.space, encoded, outcome, values, bound)
-
-
-def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
-    """Say what can be met instead of constraints that cannot be met."""
-    for metric, limit in bound.limits.items():
-        least = extremes(bench, metric).least
-        if least > limit:
-            return f"no architecture meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
-    tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
-
-    def excess(group: Group) -> FloatArray:
-        states = tables.states(group.depth)
-        ratios: FloatArray = np.max([cost_matrix(cost, group, states) / limit for cost, limit in costs], axis=0)
-        return ratios
-
-    factor = min(float(excess(group).min()) for group in GROUPS)
-    return (
-        f"no architecture meets all of {dict(bound.limits)} at once, though each alone can be met: the least "
-        f"factor on all limits that can be met is {factor!r}"
-    )

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hwgpt_gym.checks import check_integer
+from hwgpt_gym.penalties import get_penalty
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Encoded, FloatArray, Group
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
@@ -119,9 +120,14 @@ class _Problem:
             self._parts.append((constant, slope / self.span))
 
     def _affine(self, shape: tuple[int, ...], ratios: Sequence[FloatArray]) -> tuple[FloatArray, FloatArray]:
-        """Return the reward of quality 0, and what a quality of 1 adds."""
-        least, greatest = (self.bound.outcome(np.full(shape, quality), ratios).reward for quality in (0.0, 1.0))
-        return least, greatest - least
+        """Return the reward of quality 0, and what a quality of 1 adds.
+
+        Where the optimum of the reward is to keep every limit, an architecture that does not is none of a world's best:
+        the jump that keeps the nominal optimum within may be too small in a world.
+        """
+        least, greatest = (self.bound.outcome(np.full(shape, quality), ratios) for quality in (0.0, 1.0))
+        excluded = ~least.feasible & get_penalty(self.bound.objective.penalty).constrained
+        return np.where(excluded, -np.inf, least.reward), greatest.reward - least.reward
 
     def best(self, model: ChainModel) -> tuple[float, Group]:
         """Return the best reward by a model of log-perplexity, on the nominal scale of quality, and its group."""

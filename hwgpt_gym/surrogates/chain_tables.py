@@ -9,6 +9,7 @@ matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -60,7 +61,7 @@ class ChainTables:
         self._intercept = model.intercept
         self._count_part = (model.mlp_count, model.head_count)
         self._cross = model.cross
-        self._states = [_count_states(n_layer) for n_layer in self.space.depths]
+        self._states = [count_states(n_layer) for n_layer in self.space.depths]
         self._features = [
             count_features(states.T / n_layer).T
             for states, n_layer in zip(self._states, self.space.depths, strict=True)
@@ -150,9 +151,13 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     return costs
 
 
-def _count_states(n_layer: int) -> IntArray:
+@lru_cache
+def count_states(n_layer: int) -> IntArray:
+    """Return the counts ``(c1, c2)`` of every state of a chain of some layers, ``int64 (S, 2)``."""
     counts = itertools.product(range(n_layer + 1), repeat=2)
-    return np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
+    states = np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
+    states.setflags(write=False)
+    return states
 
 
 def _row(chain: int, group: Group) -> int:

@@ -16,7 +16,7 @@ from hwgpt_gym.surrogates.worlds import load_worlds
 OBJECTIVE = Objective({"latency_ms": "p30"})
 
 
-@pytest.mark.parametrize("penalty", ["hinge", "power", "hard"])
+@pytest.mark.parametrize("penalty", ["exact", "hinge", "power", "hard"])
 def test_regrets_are_those_of_solving_each_world(penalty: str) -> None:
     bench, worlds = Benchmark("s", "a6000"), load_worlds("s")
     objective = Objective({"latency_ms": "p30"}, penalty)
