@@ -226,7 +226,7 @@ def save_worlds(worlds: Worlds, path: Path) -> None:
     document["sha256"] = _sha256(document, tensors)
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
-    with replacing(path) as temporary:
+    with replacing(path, parents=True) as temporary:
         temporary.write_bytes(content)
 
 

@@ -21,11 +21,11 @@ from hwgpt_gym.surrogates import ChainModel
 TINY = SearchSpace("tiny", embed_dims=(1, 2, 3), depths=(3, 4, 5), head_counts=(1, 2, 3))
 
 
-def measured(rng: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+def measured(rng: np.random.Generator, rows: int, interaction: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
     """Draw architectures and log-perplexities: effects of layers, an interaction of two far layers, and noise."""
     encoded = TINY.sample(rng, rows)
     layers = encoded[:, 3:9].astype(float)
-    values = 3.0 + layers @ rng.normal(scale=0.05, size=6) + 0.02 * layers[:, 0] * layers[:, 5]
+    values = 3.0 + layers @ rng.normal(scale=0.05, size=6) + interaction * layers[:, 0] * layers[:, 5]
     return encoded, values + rng.normal(scale=0.01, size=rows)
 
 
@@ -114,7 +114,7 @@ def test_worlds_of_a_seed_are_the_same_and_their_mean_is_the_fit() -> None:
 def test_the_richer_process_finds_what_no_chain_model_can_hold(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chain_block, "POOLED_BELOW", 300)
     rng = np.random.default_rng(6)
-    encoded, values = measured(rng, 900)
+    encoded, values = measured(rng, 900, interaction=0.06)
     train, unseen = slice(0, 600), slice(600, 900)
     models = RicherProcess(TINY, encoded[train], values[train]), fit_chain(TINY, encoded[train], values[train])
     richer, chain = (np.std(model.predict(encoded[unseen]) - values[unseen]) for model in models)
