@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_list
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
@@ -67,7 +68,7 @@ def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "late
         ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
             unknown, or depends on the device and the benchmark is not of one.
     """
-    metrics = tuple(metrics)
+    metrics = tuple(check_list("metrics", metrics, "metrics"))
     quality, costs = _split(bench, metrics)
     tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
     encoded = frontier(tables, list(costs.values())).decode(tables)
@@ -80,6 +81,7 @@ def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "late
 
 def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, CountModel]]:
     """Return the one quality metric and the models of the costs, checked."""
+    check_benchmark(bench)
     qualities = [metric for metric in metrics if get_metric(metric).kind == "quality"]
     costs = [metric for metric in metrics if METRICS[metric].kind == "cost"]
     if len(qualities) != 1 or not costs or len(set(costs)) < len(costs):

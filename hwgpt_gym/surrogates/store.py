@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.files import replacing
+from hwgpt_gym.checks import check_type, shown
+from hwgpt_gym.files import read_json, replacing
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SearchSpace, get_search_space
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -124,7 +125,7 @@ def read_surrogates(path: Path) -> Surrogates:
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
     try:
-        document = _check_document(json.loads(text))
+        document = _check_document(read_json(path, text))
         _check_digests(tensors, document["sha256"])
         return _assemble(document, tensors)
     except (ValueError, TypeError) as error:
@@ -134,17 +135,17 @@ def read_surrogates(path: Path) -> Surrogates:
 def _check_document(document: Any) -> dict[str, Any]:
     """Return the metadata, checked as far as loading relies on it."""
     if not isinstance(document, dict):
-        raise ValueError(f"the metadata must be an object, got {document!r}")
+        raise ValueError(f"the metadata must be an object, got {shown(document)}")
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema version {version!r}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+        raise ValueError(f"schema version {shown(version)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
     devices, digests, ranges = (document.get(key) for key in ("devices", "sha256", "ranges"))
     if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
-        raise ValueError(f"'devices' must be a list of names, got {devices!r}")
+        raise ValueError(f"'devices' must be a list of names, got {shown(devices)}")
     if not isinstance(digests, dict):
-        raise ValueError(f"'sha256' must be an object of checksums by array, got {digests!r}")
+        raise ValueError(f"'sha256' must be an object of checksums by array, got {shown(digests)}")
     if not isinstance(ranges, dict) or not all(name in _CHAIN_METRICS and _is_range(ranges[name]) for name in ranges):
-        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {ranges!r}")
+        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {shown(ranges)}")
     return document
 
 
