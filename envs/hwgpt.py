@@ -12,6 +12,7 @@ from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -102,6 +103,7 @@ class HWGPTEnv(OneLaneEnv):
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
     | `noise`          | `False`                 | Whether latency and energy are measured              |
     | `regret`         | `None`                  | Whether to report `regret`; `None`: without a context|
+    | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
@@ -114,6 +116,9 @@ class HWGPTEnv(OneLaneEnv):
 
     With `regret=True` where there is a context, one limit under `exact` or `hard` is a look-up; otherwise every context
     is solved.
+
+    A `world` is another model of perplexity and accuracy that the measurements could have come from
+    (`docs/surrogates.md`); quality is scaled by its own extremes.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
@@ -153,6 +158,7 @@ class HWGPTEnv(OneLaneEnv):
         shaping: bool = False,
         noise: bool = False,
         regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
@@ -166,6 +172,7 @@ class HWGPTEnv(OneLaneEnv):
             shaping=shaping,
             noise=noise,
             regret=regret,
+            world=world,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
 
@@ -176,6 +183,19 @@ class HWGPTEnv(OneLaneEnv):
             The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
         """
         return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action: the greatest reward that the episode can still end with after it.
+
+        Rewards are without noise and shaping, in the episode's context.
+
+        Returns:
+            ``float64 (3,)``, ``-inf`` for an action that is no choice of its own: action 2 at ``bias``, and all of them
+            once the architecture is complete.
+        """
+        episodes = self._episodes
+        values: FloatArray = episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)[0]
+        return values
 
 
 HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

@@ -14,6 +14,7 @@ from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -35,6 +36,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         shaping: Whether steps earn the change of a potential.
         noise: Whether costs are measurements instead of predictions.
         regret: Whether the end of an episode reports how far it is from the optimum.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
@@ -62,6 +64,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         shaping: bool = False,
         noise: bool = False,
         regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -77,6 +80,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
             shaping=shaping,
             noise=noise,
             regret=regret,
+            world=world,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
 
@@ -93,3 +97,11 @@ class HWGPTVectorEnv(ManyLaneEnv):
         if any(not 0 <= lane < self.num_envs for lane in numbers):
             raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
         return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
+
+        As :meth:`HWGPTEnv.action_values <hwgpt_gym.envs.hwgpt.HWGPTEnv.action_values>`.
+        """
+        episodes = self._episodes
+        return episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)

@@ -79,11 +79,24 @@ class ChainTables:
             ``float64 (S, S)``: by state of the MLP chain and state of the head chain, what the chain model predicts
             for the best architecture with these counts (up to the rounding of a differently ordered sum).
         """
+        mlp, head = (self._values[group.depth][chain, group.embed_dim, group.bias] for chain in (MLP_CHAIN, HEAD_CHAIN))
+        return self.count_terms(group, mlp, head)
+
+    def count_terms(self, group: Group, mlp: FloatArray | float = 0.0, head: FloatArray | float = 0.0) -> FloatArray:
+        """Return a group's intercept and terms of counts, plus values of the chains.
+
+        Args:
+            group: The group.
+            mlp: What to add by state of the MLP chain, ``float64 (S,)``.
+            head: What to add by state of the head chain, ``float64 (S,)``.
+
+        Returns:
+            ``float64 (S, S)``, as :meth:`values`.
+        """
         features = self._features[group.depth]
         mlp, head = (
-            self._values[group.depth][chain, group.embed_dim, group.bias]
-            + features @ self._count_part[chain][tuple(group)]
-            for chain in (MLP_CHAIN, HEAD_CHAIN)
+            value + features @ self._count_part[chain][tuple(group)]
+            for chain, value in ((MLP_CHAIN, mlp), (HEAD_CHAIN, head))
         )
         values: FloatArray = (features @ self._cross[tuple(group)]) @ features.T
         values += (mlp + self._intercept[tuple(group)])[:, None]

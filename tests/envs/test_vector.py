@@ -86,6 +86,37 @@ def test_options_reach_the_lanes() -> None:
     )
 
 
+def test_every_lane_begins_with_options_of_its_own() -> None:
+    envs = make(4, device="all", constraint=LIMITS).unwrapped
+    options = [None, {"device": "h100"}, {}, {"constraint": {"latency_ms": 30.0}}]
+    observations, infos = envs.reset_each(options, seed=5)
+    for lane, item in enumerate(options):
+        scalar = gym.make("HWGPT-v0", device="all", constraint=LIMITS)
+        observation, info = scalar.reset(seed=5 + lane, options=item)
+        np.testing.assert_array_equal(observations[lane], observation)
+        assert infos["device"][lane] == info["device"]
+        assert {key: values[lane] for key, values in infos["constraint"].items() if key[0] != "_"} == info["constraint"]
+    before = envs.step(np.zeros(4, dtype=np.int64))[0]
+    for wrong, message in (([None, None, None, {"device": "abacus"}], "abacus"), ([None], "one for each lane, got 1")):
+        with pytest.raises(ValueError, match=message):
+            envs.reset_each(wrong)
+    np.testing.assert_array_equal(envs.reset(options={"reset_mask": np.arange(4) == 3})[0][:3], before[:3])
+
+
+def test_layout_says_which_columns_are_which() -> None:
+    envs = make(2, device="all", constraint=LIMITS).unwrapped
+    layout = envs.layout
+    observations, _ = envs.reset(seed=0)
+    assert observations.shape == (2, layout.num_columns)
+    assert (observations[:, layout.choices] == 0.0).all()
+    assert observations[:, layout.position].argmax(axis=1).tolist() == [0, 0]
+    context = observations[:, layout.context]
+    limits, devices = context[:, layout.part("limits")], context[:, layout.part("devices")]
+    assert (limits.shape, devices.shape) == ((2, 3), (2, 42))
+    assert ((limits > 0.0) & (limits < 1.0)).all()
+    assert make(2).unwrapped.layout.context_parts == ()
+
+
 def test_reset_mask_is_read_and_not_popped() -> None:
     envs = make(3)
     envs.reset(seed=0)
