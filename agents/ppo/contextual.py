@@ -131,21 +131,21 @@ def evaluate(
     Raises:
         ValueError: If the policy's context is another one.
     """
-    from hwgpt_gym.envs.task import Contexts
+    from hwgpt_gym.envs.contexts import Contexts
     from hwgpt_gym.objective import Objective
     from hwgpt_gym.optimum import solve
 
     task = _task(policy.space.scale, tuple(devices))
-    if policy.context_columns != task.num_context_columns:
+    columns = task.layout.num_context_columns
+    if policy.context_columns != columns:
         raise ValueError(
-            f"the policy must have {task.num_context_columns} context columns (limit and device), "
-            f"has {policy.context_columns}"
+            f"the policy must have {columns} context columns (limit and device), has {policy.context_columns}"
         )
     benches = [Benchmark(policy.space.scale, name) for name in devices]
     limits = np.array([[bench.quantile("latency_ms", level) for level in levels] for bench in benches])
     index = np.repeat(np.arange(len(benches)), len(levels))
     contexts = Contexts(index, limits.reshape(-1, 1))
-    encoded = policy.greedy(task.context_columns(contexts))
+    encoded = policy.greedy(task.generator.columns(contexts))
     outcome = task.score(encoded, contexts).outcome
     optimum = np.array(
         [
@@ -164,4 +164,4 @@ def _task(scale: str, devices: tuple[str, ...]) -> Task:
     from hwgpt_gym.envs.settings import make_settings
     from hwgpt_gym.envs.task import get_task
 
-    return get_task(make_settings(devices, scale, {"latency_ms": ("p5", "p95")}, "hinge", None, False, False))
+    return get_task(make_settings(devices, scale, {"latency_ms": ("p5", "p95")}))

@@ -19,7 +19,8 @@ from gymnasium import spaces
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import get_device
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
+from hwgpt_gym.envs.contexts import context_parts
 from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
@@ -74,12 +75,12 @@ class Policy:
     @classmethod
     def untrained(cls, space: SearchSpace, masked: bool, hidden_size: int, context_columns: int = 0) -> Policy:
         """Return a policy with random weights, drawn from torch's global generator."""
-        width = (NUM_ACTIONS + 1) * space.num_decisions + context_columns
+        layout = observation_layout(space, context_columns)
         network = policy_class(masked)(
-            spaces.Box(0.0, 1.0, (width,), np.float32),
+            spaces.Box(0.0, 1.0, (layout.num_columns,), np.float32),
             spaces.Discrete(NUM_ACTIONS),
             lambda _: 0.0,
-            **policy_kwargs(space, hidden_size, context_columns),
+            **policy_kwargs(layout, hidden_size),
         )
         return cls(space, network, masked, hidden_size, context_columns)
 
@@ -102,10 +103,11 @@ class Policy:
         width = 0 if contexts is None else np.shape(contexts)[1]
         if width != self.context_columns:
             raise ValueError(f"contexts must have {self.context_columns} columns, got {width}")
-        construction = Construction(self.space, n, width)
+        layout = observation_layout(self.space, width)
+        construction = Construction(layout, n)
         construction.begin()
         if contexts is not None:
-            construction.observation[:, -width:] = contexts
+            construction.observation[:, layout.context] = contexts
         lanes = np.arange(n)
         while len(lanes):
             probability = self._probabilities(construction, lanes)
@@ -261,20 +263,27 @@ def policy_class(masked: bool) -> Any:
     return ActorCriticPolicy
 
 
-def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0) -> dict[str, Any]:
-    """Return the network's shape: two hidden layers for the policy, two for the value.
+def observation_layout(space: SearchSpace, context_columns: int = 0) -> ObservationLayout:
+    """Return the columns of the observations that a policy reads.
 
     Raises:
-        ValueError: If the context is not that of one limit and a device.
+        ValueError: If the context is neither none nor that of one limit and a device.
     """
+    layout = ObservationLayout(space, context_parts(("latency_ms",)) if context_columns else ())
+    if layout.num_context_columns != context_columns:
+        raise ValueError(
+            f"context_columns must be 0, or {layout.num_context_columns} for one limit and a device, "
+            f"got {context_columns}"
+        )
+    return layout
+
+
+def policy_kwargs(layout: ObservationLayout, hidden_size: int) -> dict[str, Any]:
+    """Return the network's shape: two hidden layers for the policy, two for the value."""
     layers = [hidden_size, hidden_size]
     kwargs: dict[str, Any] = {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}
-    if context_columns:
-        from hwgpt_gym.agents.ppo.context_features import CONTEXT_COLUMNS, ContextFeatures
+    if layout.num_context_columns:
+        from hwgpt_gym.agents.ppo.context_features import ContextFeatures
 
-        if context_columns != CONTEXT_COLUMNS:
-            raise ValueError(
-                f"context_columns must be 0, or {CONTEXT_COLUMNS} for one limit and a device, got {context_columns}"
-            )
-        kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"space": space}}
+        kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"layout": layout}}
     return kwargs
