@@ -103,15 +103,22 @@ class HWGPTEnv(OneLaneEnv):
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
     | `noise`          | `False`                 | Whether latency and energy are measured              |
     | `regret`         | `None`                  | Whether to report `regret`; `None`: without a context|
+    | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
-    every device; otherwise the error says the least value that can be met. With `noise=True` latency and energy are
-    what a single measurement would show, drawn from `np_random`; otherwise those of the device in its median state.
-    Jump, optimum and regret then still refer to predictions, and what earns most on average is another architecture:
-    at its limit, the optimum's measured cost exceeds it about half of the time. With `regret=True` where there is a
-    context, one limit under `exact` or `hard` is a look-up; otherwise every context is solved.
+    every device; otherwise the error says the least value that can be met.
+
+    With `noise=True` latency and energy are what a single measurement would show, drawn from `np_random`; otherwise
+    those of the device in its median state. Jump, optimum and regret refer to predictions either way, and the expected
+    noisy reward has another optimum: at its limit, an architecture's measured cost exceeds it about half of the time.
+
+    With `regret=True` where there is a context, one limit under `exact` or `hard` is a look-up; otherwise every context
+    is solved.
+
+    A `world` is another model of perplexity and accuracy that the measurements could have come from
+    (`docs/surrogates.md`); quality is scaled by its own extremes.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
@@ -151,6 +158,7 @@ class HWGPTEnv(OneLaneEnv):
         shaping: bool = False,
         noise: bool = False,
         regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
@@ -164,6 +172,7 @@ class HWGPTEnv(OneLaneEnv):
             shaping=shaping,
             noise=noise,
             regret=regret,
+            world=world,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
@@ -49,6 +50,7 @@ class Settings:
         shaping: Whether steps earn the change of a potential.
         has_context: Whether device or limits vary, and stand in the observation.
         regret: Whether the end of an episode is compared with its optimum.
+        world: The posterior world that answers, ``None`` for the nominal models.
     """
 
     scale: str
@@ -60,6 +62,7 @@ class Settings:
     shaping: bool
     has_context: bool
     regret: bool
+    world: int | None = None
 
     @property
     def constrained(self) -> tuple[str, ...]:
@@ -87,6 +90,7 @@ def make_settings(
     shaping: bool = False,
     noise: bool = False,
     regret: bool | None = None,
+    world: int | None = None,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
 
@@ -99,6 +103,8 @@ def make_settings(
             raise ValueError(f"{name} must be True or False, got {flag!r}")
     if regret is not None and not isinstance(regret, bool):
         raise ValueError(f"regret must be True, False or None, got {regret!r}")
+    if world is not None:
+        check_integer("world", world, 0)
     devices, several = _check_devices(device)
     if constraint is None:
         constraint = DEFAULT_CONSTRAINT
@@ -119,6 +125,7 @@ def make_settings(
         shaping=shaping,
         has_context=has_context,
         regret=not has_context if regret is None else regret,
+        world=world,
     )
 
 

@@ -69,7 +69,8 @@ class Task:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._several = len(settings.devices) > 1
-        self.bench = Benchmark(settings.scale, list(settings.devices) if self._several else settings.devices[0])
+        device = list(settings.devices) if self._several else settings.devices[0]
+        self.bench = Benchmark(settings.scale, device, world=settings.world)
         self.space = self.bench.space
         self.constrained = settings.constrained
         self.objective: BoundObjective = settings.lowest.bind(self.bench)

@@ -36,6 +36,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         shaping: Whether steps earn the change of a potential.
         noise: Whether costs are measurements instead of predictions.
         regret: Whether the end of an episode reports how far it is from the optimum.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
@@ -63,6 +64,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         shaping: bool = False,
         noise: bool = False,
         regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
@@ -78,6 +80,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
             shaping=shaping,
             noise=noise,
             regret=regret,
+            world=world,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
 

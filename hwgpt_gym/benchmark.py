@@ -19,6 +19,7 @@ from hwgpt_gym.surrogates.effects import layer_effects
 from hwgpt_gym.surrogates.features import Features, extract
 from hwgpt_gym.surrogates.quantiles import cost_quantile, sampled_quantile
 from hwgpt_gym.surrogates.store import Surrogates, load_surrogates
+from hwgpt_gym.surrogates.worlds import load_worlds
 
 if TYPE_CHECKING:
     import pandas
@@ -41,14 +42,18 @@ class Benchmark:
             that do not depend on a device; a list of names or ``"all"`` for several, whose metrics then have shape
             ``(n, devices)``.
         surrogates: The surrogates to use instead of the shipped ones of ``scale``; their own scale then counts.
+        world: A posterior world, 0 to 63, whose perplexity and accuracy to predict instead of the nominal ones
+            (:mod:`hwgpt_gym.surrogates.worlds`).
 
     Attributes:
         space: The search space.
         devices: The devices, in the order of the last axis of what depends on them.
         surrogates: The surrogates of the scale, of all devices.
+        world: The posterior world, ``None`` for the nominal models.
 
     Raises:
-        ValueError: If the scale or a device is unknown, to the surrogates too, or no or a repeated device is listed.
+        ValueError: If the scale, the world or a device is unknown, to the surrogates too, or no or a repeated device
+            is listed.
 
     Example:
         >>> import numpy as np
@@ -64,9 +69,14 @@ class Benchmark:
         scale: str = "s",
         device: str | Device | Sequence[str | Device] | None = "a6000",
         surrogates: Surrogates | None = None,
+        world: int | None = None,
     ) -> None:
         self.space: SearchSpace = surrogates.space if surrogates else get_search_space(scale)
-        self.surrogates: Surrogates = surrogates or load_surrogates(scale)
+        self._nominal: Surrogates = surrogates or load_surrogates(scale)
+        self.world = world
+        self.surrogates: Surrogates = (
+            self._nominal if world is None else load_worlds(self.scale).surrogates(self._nominal, world)
+        )
         self._several, self.devices = _resolve_devices(device, self.surrogates.devices)
         positions = [self.surrogates.index_of(item.name) for item in self.devices]
         self._device_index = np.array(positions, dtype=np.intp)
@@ -110,12 +120,13 @@ class Benchmark:
         if not self._several:
             return self
         if name not in self._views:
-            self._views[name] = Benchmark(self.scale, name, self.surrogates)
+            self._views[name] = Benchmark(self.scale, name, self._nominal, self.world)
         return self._views[name]
 
     def __repr__(self) -> str:
         names: Any = [device.name for device in self.devices] if self._several else self.device and self.device.name
-        return f"Benchmark(scale={self.scale!r}, device={names!r})"
+        world = "" if self.world is None else f", world={self.world}"
+        return f"Benchmark(scale={self.scale!r}, device={names!r}{world})"
 
     def evaluate(self, encoded: npt.ArrayLike, metrics: Iterable[str] | None = None) -> Metrics:
         """Predict metrics of a batch of architectures, of the device in its median state.

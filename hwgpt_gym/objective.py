@@ -40,13 +40,13 @@ DEFAULT_PENALTY: Final = "exact"
 """The penalty where none is given, in every interface."""
 
 LIMIT_SPAN: Final = (1e-3, 1e3)
-"""A limit is at least so many times the least cost, and at most so many times the greatest."""
-
-WEIGHT_SPAN: Final = (1e-6, 1e4)
-"""The least and the greatest weight."""
+"""A limit is at least so many times the least cost, and at most so many times the greatest, of all devices."""
 
 _GREATEST_REWARD: Final = 1e30
 """Rewards are handed out in single precision too, which ends at 3e38."""
+
+WEIGHT_SPAN: Final = (1e-6, 1e4)
+"""The least and the greatest weight."""
 
 _QUANTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
@@ -216,11 +216,11 @@ class BoundObjective:
         ends = []
         for metric, limit in self.limits.items():
             least, greatest = self.bench.extremes(metric)
-            low, high = LIMIT_SPAN[0] * least, LIMIT_SPAN[1] * greatest
+            low, high = LIMIT_SPAN[0] * np.min(least), LIMIT_SPAN[1] * np.max(greatest)
             if np.any((limit < low) | (limit > high)):
                 raise ValueError(
-                    f"the limit of {metric!r} must be from {np.min(low):.3g} to {np.max(high):.3g} "
-                    f"({LIMIT_SPAN[0]:g} of the least to {LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
+                    f"the limit of {metric!r} must be from {low:.3g} to {high:.3g} ({LIMIT_SPAN[0]:g} of the least to "
+                    f"{LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
                 )
             ends.append([np.min(least / limit), np.max(greatest / limit)])
         penalty, weight = get_penalty(self.objective.penalty), self.objective.weight

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from hwgpt_gym.cli.certainty import WorldsOption, certainty_document, certainty_table
 from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -43,6 +45,7 @@ def optimum(
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
+    worlds: WorldsOption = 0,
     as_json: Json = False,
 ) -> None:
     """Solve for the certified optimum: the best architecture of the whole space under the limits.
@@ -52,14 +55,16 @@ def optimum(
     from hwgpt_gym.optimum import solve
 
     objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
-    found = solve(bench, objective)
+    begin = time.perf_counter()
+    found = solve(bench, objective, worlds)
+    seconds = time.perf_counter() - begin
     outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
     metrics = floats(found.metrics)
     if as_json:
         limits = floats(found.objective.limits)
         description = {"device": bench.devices[0].name, "scale": scale, "objective": objective.to_dict()}
         described = {"architecture": str(found.architecture), **outcome, "metrics": metrics, **description}
-        print_json({**described, "limits": limits})
+        print_json({**described, "limits": limits, **certainty_document(found.certainties, seconds)})
         return
     output.print(str(found.architecture), style="bold", soft_wrap=True)
     earned = f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
@@ -68,6 +73,8 @@ def optimum(
     title = f"Certified optimum of scale {scale} on {bench.devices[0].label}"
     columns = ("metric", "value", "limit", "used")
     output.print(make_table(title, columns, limit_rows(metrics, found.objective), right=(1, 2, 3)))
+    if found.certainties:
+        output.print(certainty_table(found.certainties, seconds))
 
 
 def pareto(

@@ -4,10 +4,12 @@ from hwgpt_gym.optimum.action_values import ActionValues, action_values, best_co
 from hwgpt_gym.optimum.completions import Problem
 from hwgpt_gym.optimum.front import ParetoFront, pareto_front
 from hwgpt_gym.optimum.solver import Optimum, extremes, nearest_to_limit, runner_up, solve, worst
+from hwgpt_gym.optimum.worlds import Certainty
 from hwgpt_gym.surrogates.chain_extremes import Extremes, chain_extremes
 
 __all__ = [
     "ActionValues",
+    "Certainty",
     "Extremes",
     "Optimum",
     "ParetoFront",

@@ -58,7 +58,7 @@ class Problem(NamedTuple):
         return cls(bound.objective, costs, limits, bound.jump if jump is None else jump, bound.log_perplexity_range)
 
     def rewards(self, quality: FloatArray, group: Group, states: IntArray) -> FloatArray:
-        """Return what a group earns by state of MLP chain and head chain, ``float64 (S, S)`` as ``quality``."""
+        """Return what a group earns by state of both chains, ``float64 (S, S)`` as ``quality``."""
         ratios = [cost_matrix(cost, group, states) / limit for cost, limit in zip(self.costs, self.limits, strict=True)]
         penalty = get_penalty(self.objective.penalty)
         return outcome(quality, ratios, penalty, self.objective.weight, self.jump).reward

@@ -14,7 +14,7 @@ perplexity; of these the first by embedding width, depth, bias, counts of the ML
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy as np
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Limit, Objective
+from hwgpt_gym.optimum.worlds import Certainty, certainties
 from hwgpt_gym.penalties import Outcome, get_penalty
 from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
@@ -39,6 +40,7 @@ class Optimum:
         outcome: What it earns, a batch of one.
         metrics: Every metric of it; ``float64 (devices,)`` where the benchmark is of several devices.
         objective: The objective, bound to the benchmark.
+        certainties: How sure it is, at factor 1 and at the scale's model-form factor; empty unless worlds were solved.
     """
 
     space: SearchSpace
@@ -46,6 +48,7 @@ class Optimum:
     outcome: Outcome
     metrics: Mapping[str, float | FloatArray]
     objective: BoundObjective
+    certainties: tuple[Certainty, ...] = ()
 
     @property
     def architecture(self) -> Architecture:
@@ -78,16 +81,19 @@ class Optimum:
         return None if self.objective.unmeetable else solve(self.objective.bench, self.objective.limits)
 
 
-def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit]) -> Optimum:
+def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit], worlds: int = 0) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
         objective: The objective, or just the constraints: costs to limits.
+        worlds: How many posterior worlds to solve as well, an even number up to 64, to say how sure the optimum is
+            (:mod:`hwgpt_gym.optimum.worlds`): 64 take a second at scale s, some at l.
 
     Raises:
         ValueError: If the objective does not fit the benchmark, or its optimum is to keep limits that no architecture
-            keeps (see :meth:`Objective.bind`).
+            keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the benchmark's perplexity is not
+            the shipped one.
 
     Example:
         >>> optimum = solve(Benchmark("s", "a6000"), {"latency_ms": "p30"})
@@ -96,7 +102,10 @@ def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit]) -> Optim
     """
     bound = (Objective(objective) if isinstance(objective, Mapping) else objective).bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
-    return _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
+    optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
+    if worlds:
+        optimum = replace(optimum, certainties=certainties(bench, bound, optimum.encoded, worlds))
+    return optimum
 
 
 def worst(bench: Benchmark, objective: Objective) -> Optimum:
