@@ -1,7 +1,7 @@
 """Storing surrogates: one safetensors file a scale, with a JSON document in its metadata.
 
 The document names the devices in the order of the arrays, so that nobody has to rely on an order that is written down
-elsewhere, and holds the SHA-256 of every array, which loading checks.
+elsewhere, and holds the SHA-256 of every array and its own, which loading checks.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from hwgpt_gym.surrogates.noise_model import NoiseModel
 SCHEMA_VERSION: Final = 2
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
 _METADATA_KEY: Final = "hwgpt_gym"
+_OWN_DIGEST: Final = "metadata_sha256"
 _CHAIN_METRICS: Final = ("perplexity", "accuracy")
 
 
@@ -101,6 +102,7 @@ def save_surrogates(surrogates: Surrogates, path: Path) -> None:
         "sha256": {name: _digest(array) for name, array in tensors.items()},
         "ranges": {name: list(bounds) for name, bounds in surrogates.ranges.items()},
     }
+    document[_OWN_DIGEST] = _digest_document(document)
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
     with replacing(path, parents=True) as temporary:
@@ -127,6 +129,8 @@ def read_surrogates(path: Path) -> Surrogates:
     try:
         document = _check_document(read_json(path, text))
         _check_digests(tensors, document["sha256"])
+        if document.get(_OWN_DIGEST) != _digest_document(document):
+            raise ValueError("the metadata do not have the SHA-256 that they say: the file is damaged")
         return _assemble(document, tensors)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -167,6 +171,12 @@ def _check_digests(tensors: Mapping[str, np.ndarray], digests: Mapping[str, Any]
 def _digest(array: np.ndarray) -> str:
     """Return the SHA-256 of an array's bytes, in C order."""
     return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _digest_document(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the metadata as they are written, without the digest itself."""
+    content = {key: value for key, value in document.items() if key != _OWN_DIGEST}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _assemble(document: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Surrogates:
