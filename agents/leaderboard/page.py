@@ -16,6 +16,7 @@ from hwgpt_gym.agents.leaderboard.statistics import Record, collect, to_table
 from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import regret_table, sections
 from hwgpt_gym.files import write_text
+from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -163,7 +164,8 @@ def _head(
             f"{sum(item.cpu_time for item in records) / 60.0:.1f} minutes of processor time, {wall:.1f} minutes of "
             f"wall time in {workers} processes, repeated searches included.",
             "",
-            "Regret is the certified optimum's reward less that of the best architecture evaluated so far; the limit "
+            f"The penalty is `{DEFAULT_PENALTY}`. "
+            "Regret is the optimum's reward less that of the best architecture evaluated so far; the limit "
             "of latency is the quantile `constraint` of `leaderboard.csv`. Numbers are interquartile means over "
             "devices and seeds with 95 % bootstrap intervals, unless they are called medians. An agent's course may "
             "depend on its budget: policies anneal over it, so after 1,000 of 50,000 evaluations they still explore.",

@@ -111,11 +111,7 @@ def _cards(summary: RunSummary) -> str:
     regret = f"regret to the {summary.optimum_title}{target}"
     feasible = summary.found.feasible
     cards = (
-        (
-            "good" if summary.reached else "bad",
-            f"{summary.regret:.2g}",
-            f"regret to the {summary.optimum_title}{target}",
-        ),
+        ("good" if summary.reached else "bad", f"{summary.regret:.2g}", regret),
         ("", f"{summary.random.regret:.2g}", "regret of random search with as many evaluations"),
         ("", f"{summary.found.metrics['perplexity']:.2f}", "perplexity of the architecture found"),
         ("good" if feasible else "bad", "within" if feasible else "over", "the limits"),
