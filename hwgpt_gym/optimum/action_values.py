@@ -152,9 +152,9 @@ class ActionValues:
 
     def _check_problem(self, problem: Rows | None, rows: int) -> Rows:
         problem = np.zeros(rows, dtype=np.intp) if problem is None else np.asarray(problem)
-        if problem.shape != (rows,) or np.any((problem < 0) | (problem >= len(self._problems))):
-            legal = f"hold {rows} positions from 0 to {len(self._problems) - 1}"
-            raise ValueError(f"problem must {legal}, got {problem!r}")
+        last = len(self._problems) - 1
+        if problem.shape != (rows,) or np.any((problem < 0) | (problem > last)):
+            raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {problem!r}")
         return problem
 
     def _of_groups(self, problem: Rows) -> FloatArray:
@@ -211,10 +211,8 @@ class ActionValues:
         slope, rounding = most - least, 1e-9 * (1.0 + np.abs(least).max())
         if np.abs(middle - 0.5 * (least + most)).max() > rounding:
             raise ValueError(f"action values need a penalty that is affine in quality, got {problem.objective!r}")
-        only_shifts = np.abs(slope - 1.0).max() <= rounding
-        self._rewards[depth].set(
-            slot, least + (1.0 if only_shifts else slope) * quality, None if only_shifts else slope
-        )
+        shifts = np.abs(slope - 1.0).max() <= rounding
+        self._rewards[depth].set(slot, least + (quality if shifts else slope * quality), None if shifts else slope)
 
 
 def _equal_rows(values: IntArray) -> Iterator[tuple[Rows, int]]:
@@ -261,6 +259,7 @@ def action_values(bench: Benchmark, objective: Objective, encoded: npt.ArrayLike
         ValueError: As :func:`make_action_values`, or if a row is no partial architecture.
 
     Example:
+        >>> from hwgpt_gym.optimum import solve
         >>> bench, objective = Benchmark("s", "a6000"), Objective({"latency_ms": "p30"})
         >>> undecided = np.full((1, bench.space.num_decisions), -1)
         >>> bool(np.isclose(action_values(bench, objective, undecided).max(), solve(bench, objective).reward))
