@@ -7,7 +7,7 @@ from typing import Never
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
-from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.penalties import penalty_table
@@ -85,7 +85,7 @@ class HWGPTEnv(OneLaneEnv):
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
     | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
-    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` for none                       |
+    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
     | `penalty`        | `"hinge"`               | `"hinge"`, `"absolute"`, `"power"` or `"hard"`       |
     | `penalty_weight` | the penalty's own       | A positive number                                    |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
@@ -127,7 +127,7 @@ class HWGPTEnv(OneLaneEnv):
         self,
         device: DeviceArgument = "a6000",
         scale: str = "s",
-        constraint: ConstraintArgument | None = None,
+        constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = "hinge",
         penalty_weight: float | None = None,
         shaping: bool = False,

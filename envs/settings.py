@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.devices import DEVICES, get_device
@@ -17,8 +18,8 @@ DeviceArgument: TypeAlias = str | Sequence[str]
 ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
-"""The constraint of an environment that is given none: the median latency of the search space on its device."""
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = MappingProxyType({"latency_ms": "p50"})
+"""The constraint of an environment that is not told which: the median latency of the search space on its device."""
 
 
 class LimitRange(NamedTuple):
@@ -78,7 +79,7 @@ class Settings:
 def make_settings(
     device: DeviceArgument = "a6000",
     scale: str = "s",
-    constraint: ConstraintArgument | None = None,
+    constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
     *,
     penalty: str = "hinge",
     penalty_weight: float | None = None,
@@ -96,7 +97,7 @@ def make_settings(
             raise ValueError(f"{name} must be True or False, got {flag!r}")
     devices, several = _check_devices(device)
     if constraint is None:
-        constraint = DEFAULT_CONSTRAINT
+        constraint = {}
     if not isinstance(constraint, Mapping):
         raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
