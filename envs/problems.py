@@ -72,7 +72,9 @@ class Problems:
         With one limit under ``exact`` or ``hard`` this is a look-up on the exact front; otherwise every context that
         was not seen before is solved.
         """
-        if self._on_front and self._settings.has_context:
+        if not self._settings.has_context:
+            return np.full(len(contexts.device), self.optimum(contexts, 0).reward)
+        if self._on_front:
             return self._by_device(contexts, self._best_on_front)
         problems, of_row = np.unique(np.column_stack([contexts.device, contexts.limits]), axis=0, return_inverse=True)
         rewards = [self._solve(int(problem[0]), tuple(problem[1:].tolist())).reward for problem in problems]

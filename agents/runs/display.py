@@ -36,7 +36,7 @@ class RunDisplay:
 
     Args:
         title: What stands above it.
-        optimum: The certified optimum.
+        optimum: The optimum.
         budget: How many evaluations there are.
         target: The regret to reach, if the search ends there.
         console: Where to draw.
@@ -138,7 +138,7 @@ def title_of(config: RunConfig, optimum: Optimum) -> str:
 def summary_table(summary: RunSummary, agent: str) -> Table:
     """Return the table at the end of a run: what was found, its limits, the optimum, random search."""
     names = {"found": f"{agent}, best found", "greedy": f"{agent}, greedy", "random": "random search",
-             "optimum": "certified optimum"}  # fmt: skip
+             "optimum": summary.optimum_title, "constrained": "certified constrained optimum"}  # fmt: skip
     entries = summary.architectures
     rows: list[tuple[str | Text, ...]] = [
         ("regret", *(f"{entry.regret:.6f}" for entry in entries.values()), ""),

@@ -150,7 +150,7 @@ class Scored:
         quality: Scaled log-perplexity.
         penalty: What exceeding the limits costs.
         feasible: Whether every limit is kept.
-        regret: How far the reward is below that of the certified optimum.
+        regret: How far the reward is below that of the optimum.
         evaluations: How many evaluations it took to find; 0 if it was not searched for.
         metrics: All metrics.
     """
@@ -184,7 +184,9 @@ class RunSummary:
         found: The best architecture that it evaluated.
         greedy: What its policy builds greedily, of agents that have one.
         random: The best one of random search with as many evaluations.
-        optimum: The certified optimum.
+        optimum: The optimum.
+        optimum_title: What it is: the certified constrained optimum, or that of the penalised reward.
+        constrained: The certified constrained optimum, where that is another one.
     """
 
     target: float | None
@@ -197,11 +199,13 @@ class RunSummary:
     greedy: Scored | None
     random: Scored
     optimum: Scored
+    optimum_title: str
+    constrained: Scored | None
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     @property
     def regret(self) -> float:
-        """How far the best architecture found is below the certified optimum, in reward."""
+        """How far the best architecture found is below the optimum, in reward."""
         return self.found.regret
 
     @property
@@ -211,8 +215,9 @@ class RunSummary:
 
     @property
     def architectures(self) -> dict[str, Scored]:
-        """What is compared, by what it is: ``found``, ``greedy`` if there is one, ``random`` and ``optimum``."""
+        """What is compared, by what it is: ``found``, ``greedy`` if there is one, ``random``, ``optimum`` and so on."""
         entries = {"found": self.found, "greedy": self.greedy, "random": self.random, "optimum": self.optimum}
+        entries["constrained"] = self.constrained
         return {name: entry for name, entry in entries.items() if entry is not None}
 
     def to_json(self) -> str:

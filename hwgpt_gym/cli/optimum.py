@@ -29,7 +29,7 @@ from hwgpt_gym.cli.options import (
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json
+from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json, warn
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -50,6 +50,9 @@ def optimum(
 ) -> None:
     """Solve for the certified optimum: the best architecture of the whole space under the limits.
 
+    Under penalties whose best reward may be that of an architecture that exceeds a limit, it is called the optimum of
+    the penalised reward, and the certified constrained optimum stands beside it.
+
     Example: hwgpt-gym optimum --device a6000 --constraint latency_ms=p30
     """
     from hwgpt_gym.optimum import solve
@@ -64,15 +67,25 @@ def optimum(
         limits = floats(found.objective.limits)
         description = {"device": bench.devices[0].name, "scale": scale, "objective": objective.to_dict()}
         described = {"architecture": str(found.architecture), **outcome, "metrics": metrics, **description}
-        print_json({**described, "limits": limits, **certainty_document(found.certainties, seconds)})
+        best = found.constrained
+        constrained = None if best is None else {"architecture": str(best.architecture), "reward": best.reward}
+        said = {"title": found.title, "constrained": constrained, "unmeetable": found.objective.unmeetable}
+        print_json({**described, "limits": limits, **said, **certainty_document(found.certainties, seconds)})
         return
     output.print(str(found.architecture), style="bold", soft_wrap=True)
     earned = f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
     verdict = ("within the limits", "green") if outcome["feasible"] else ("over the limits", "red")
     output.print(Text.assemble(earned, verdict))
-    title = f"Certified optimum of scale {scale} on {bench.devices[0].label}"
+    title = f"{found.title.capitalize()} of scale {scale} on {bench.devices[0].label}"
     columns = ("metric", "value", "limit", "used")
     output.print(make_table(title, columns, limit_rows(metrics, found.objective), right=(1, 2, 3)))
+    if found.objective.unmeetable:
+        warn(found.objective.unmeetable)
+    elif found.constrained is not None and found.constrained is not found:
+        best = found.constrained
+        quality = float(best.outcome.quality[0])
+        output.print(f"\nCertified constrained optimum, quality {quality:.6f}, reward {best.reward:.6f}:")
+        output.print(str(best.architecture), style="bold", soft_wrap=True)
     if found.certainties:
         output.print(certainty_table(found.certainties, seconds))
 
