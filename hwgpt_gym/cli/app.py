@@ -13,7 +13,7 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym.cli import lookup, measure, policies, search
+from hwgpt_gym.cli import lookup, measure, policies, profile, search
 from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
@@ -51,7 +51,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, search, policies, measure):
+for module in (lookup, search, policies, measure, profile):
     module.register(app)
 
 

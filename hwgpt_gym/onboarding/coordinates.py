@@ -4,8 +4,8 @@ For a given embedding width :math:`w` a cost that is linear in counts is, exactl
 
 .. math:: f(x) = e^{a_w} (1 + z(x) \cdot r_w), \qquad z, r_w \in R^{13},
 
-so a device is the vector :math:`\theta = (a_0, r_0, a_1, r_1, a_2, r_2)`. The level :math:`a_w` is the logarithm of what
-the average architecture of the width costs; the slopes :math:`r_w` have no unit, and are what devices share. With
+so a device is the vector :math:`\theta = (a_0, r_0, a_1, r_1, a_2, r_2)`. The level :math:`a_w` is the logarithm of
+what the average architecture of the width costs; the slopes :math:`r_w` have no unit, and are what devices share. With
 :math:`L` the depth, :math:`L_1` the middle one, :math:`u = L - L_1`, MLP ratios :math:`m` and head counts :math:`h`
 centred and scaled to a range of 2, and :math:`q` the curvature :math:`(1, -2, 1)/3` of the three choices,
 

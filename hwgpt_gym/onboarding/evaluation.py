@@ -1,13 +1,14 @@
 """How good a profile from few measurements is: each shipped device in turn is taken for a new one.
 
 The device is left out of the prior, at all scales. Its measurements are rows of the dataset: the design is chosen from
-every ninth row, and predictions are held against the device's drift-free model (the shipped one, fitted to all rows) on a
-thousand further rows, every ninth again. Each of the nine parts is chosen from in turn, and scores are averages. *Raw* rows hold the drift of the machine; rows with the drift *divided* out are what a protocol
-that measures against a reference comes near to.
+every ninth row, and predictions are held against the device's drift-free model (the shipped one, fitted to all rows)
+on a thousand further rows, every ninth again. Each of the nine parts is chosen from in turn, and scores are averages.
+*Raw* rows hold the drift of the machine; rows with the drift *divided* out are what a protocol that measures against a
+reference comes near to.
 
-Three other methods stand beside, on rows drawn at random, as many of each width: the median of the other devices' models
-times a scalar; a ridge regression of relative errors on what operations an architecture takes; and one on the counts of
-each width, which is the right family, without a prior.
+Three other methods stand beside, on rows drawn at random, as many of each width: the median of the other devices'
+models times a scalar; a ridge regression of relative errors on what operations an architecture takes; and one on the
+counts of each width, which is the right family, without a prior.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From the times of single layers to a cost model, without a whole model measured.
 
-Within a forward pass the times are divided by the pass's median layer, which cancels the state of the machine. Then, for
-each width and bias, a layer's time is a sum of what its MLP ratio and its head count take, fitted robustly in relative
-error; what comes before and after the layers is the base.
+Within a forward pass the times are divided by the pass's median layer, which cancels the state of the machine. Then,
+for each width and bias, a layer's time is a sum of what its MLP ratio and its head count take, fitted robustly in
+relative error; what comes before and after the layers is the base.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Measuring a plan: interleaved rounds, each visit between two runs of a reference of the same width.
 
-The machine's state drifts while it is measured, and a reference of the same width drifts alike. So a visit runs, in this
-order, a warm-up of the reference, the reference, a warm-up of the architecture, the architecture twice, the reference
-again. Rounds go through the architectures in random order, so that what drift is left hits all alike. After two rounds,
-each round visits the half of the architectures where a further visit takes most off the mean posterior variance a second.
+The machine's state drifts while it is measured, and a reference of the same width drifts alike. So a visit runs, in
+this order, a warm-up of the reference, the reference, a warm-up of the architecture, the architecture twice, the
+reference again. Rounds go through the architectures in random order, so that what drift is left hits all alike. After
+two rounds, each round visits the half of the architectures where a further visit takes most off the mean posterior
+variance a second.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ def measure(
         How far it came.
 
     Raises:
-        ValueError: If the log is of another plan or of other conditions, an argument is not legal, or no architecture of a
-            width can be measured.
+        ValueError: If the log is of another plan or of other conditions, an argument is not legal, or no architecture
+            of a width can be measured.
     """
     if not 0.0 < minutes < float("inf"):
         raise ValueError(f"minutes must be positive and finite, got {minutes!r}")
@@ -258,3 +259,16 @@ class _Design:
         gains = np.einsum("ij,ij->i", projected @ self._mean_square, projected)
         gains /= VISIT_SIGMA**2 + np.einsum("ij,ij->i", projected, self._derivative)
         return gains[[self._rows[name] for name in names]]
+
+
+def describe(plan: Plan, progress: Progress) -> str:
+    """Say in a line how noisy the measurements are, and what a fit to them knows by now."""
+    from hwgpt_gym.onboarding.check import expected_error
+    from hwgpt_gym.onboarding.fit import fit_log
+
+    try:
+        metric = fit_log(plan, progress.log).metrics["latency_ms"]
+    except ValueError as error:
+        return f"too little as yet: {error}"
+    errors = "/".join(f"{100.0 * value:.1f}" for value in expected_error(metric.posterior))
+    return f"noise {100.0 * metric.posterior.sigma:.1f} %, expected error by width {errors} %"

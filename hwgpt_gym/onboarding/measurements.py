@@ -140,8 +140,8 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, Measurements
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If a column is missing, or a row holds no architecture or a cost that is not positive and finite; the
-            message names the line.
+        ValueError: If a column is missing, or a row holds no architecture or a cost that is not positive and finite;
+            the message names the line.
     """
     with Path(path).open(encoding="utf-8-sig", newline="") as file:
         reader = csv.DictReader(file)

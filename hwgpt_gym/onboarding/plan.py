@@ -1,8 +1,8 @@
 """Which architectures to measure on a new device.
 
-The design is greedy and I-optimal: each architecture is the one of a pool after which the mean posterior variance of the
-logarithm of all costs of the space is least, under the prior of the shipped devices and noise of 2 %. Nothing in it
-depends on measured values, so it is made beforehand; a prefix of a design is the design of fewer.
+The design is greedy and I-optimal: each architecture is the one of a pool after which the mean posterior variance of
+the logarithm of all costs of the space is least, under the prior of the shipped devices and noise of 2 %. Nothing in
+it depends on measured values, so it is made beforehand; a prefix of a design is the design of fewer.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 r"""What measurements say of a device: its cost model with intervals that depend on counts alone.
 
-Measurements are modelled in relative error, :math:`\log y = \log f(x; \theta) + \sigma\, t_4` with noise of Student's t
-distribution. The prior is normal with the covariance :math:`\tau S` (:mod:`~hwgpt_gym.onboarding.prior`) and a free level.
-For nine values of :math:`\sigma` and three of :math:`\tau` the mode is found by Gauss-Newton steps with the weights
-:math:`5 / (4 + (r / \sigma)^2)` of the residuals :math:`r`, from loud to quiet noise, each from the one before. These
-fits are mixed by their evidence (Laplace's approximation) times log-normal priors of :math:`\sigma` and :math:`\tau`, and
-the mixture is matched in its first two moments.
+Measurements are modelled in relative error, :math:`\log y = \log f(x; \theta) + \sigma\, t_4` with noise of Student's
+t distribution. The prior is normal with the covariance :math:`\tau S` (:mod:`~hwgpt_gym.onboarding.prior`) and a free
+level. For nine values of :math:`\sigma` and three of :math:`\tau` the mode is found by Gauss-Newton steps with the
+weights :math:`5 / (4 + (r / \sigma)^2)` of the residuals :math:`r`, from loud to quiet noise, each from the one
+before. These fits are mixed by their evidence (Laplace's approximation) times log-normal priors of :math:`\sigma` and
+:math:`\tau`, and the mixture is matched in its first two moments.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ SIGMAS: Final[FloatArray] = np.geomspace(0.2, 0.001, 9)
 SIGMA_PRIOR: Final = (0.01, 4.0)
 """Median and geometric standard deviation of the noise's prior."""
 
-TAUS: Final = (0.6, 1.0, 1.7)
+TAUS: Final = (0.3, 0.6, 1.0, 1.7, 3.0)
 TAU_PRIOR: Final = (1.0, 2.0)
 LEVEL_VARIANCE: Final = 1e4
 STEPS: Final = (5, 2)

@@ -1,10 +1,10 @@
 r"""What the shipped devices say of one that has not been measured: a normal distribution of its vector.
 
-The vectors (:mod:`~hwgpt_gym.onboarding.coordinates`) of all known devices at the three scales are freed from their mean
-level, centred at each scale and pooled. Their covariance is taken as of low rank plus a diagonal,
-:math:`S = 1.25\,(F F^T + diag(v))`: :math:`F` holds the first three principal directions, :math:`v` what these leave, half
-of it averaged over the widths, plus :math:`0.003^2`. The mean is that of the target's scale. The common level says
-nothing of a new device: it is left free.
+The vectors (:mod:`~hwgpt_gym.onboarding.coordinates`) of all known devices at the three scales are freed from their
+mean level, centred at each scale and pooled. Their covariance is taken as of low rank plus a diagonal, :math:`S =
+1.25\,(F F^T + diag(v))`: :math:`F` holds the first three principal directions, :math:`v` what these leave, half of it
+averaged over the widths, plus :math:`0.003^2`. The mean is that of the target's scale. The common level says nothing
+of a new device: it is left free.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A measured device as a file: safetensors with a JSON document in its metadata.
 
-Loading checks types, shapes, values and the file's own hash; nothing in it is executed. What is predicted follows from the
-posterior's mean and covariance alone; measurements are kept so that the fit can be checked, and done again.
+Loading checks types, shapes, values and the file's own hash; nothing in it is executed. What is predicted follows from
+the posterior's mean and covariance alone; measurements are kept so that the fit can be checked, and done again.
 """
 
 from __future__ import annotations
@@ -224,8 +224,8 @@ def check_name(name: str) -> None:
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name) or name.endswith(SUFFIX):
         raise ValueError(
-            f"a device's name must be lower-case letters, digits and _ . + -, at most 64, must begin with a letter or a "
-            f"digit and not end in {SUFFIX!r}, got {name!r}"
+            f"a device's name must be lower-case letters, digits and _ . + -, at most 64, must begin with a letter or "
+            f"a digit and not end in {SUFFIX!r}, got {name!r}"
         )
     if name in RESERVED:
         raise ValueError(f"a device of your own cannot have the name {name!r}: it is one of {sorted(RESERVED)}")
