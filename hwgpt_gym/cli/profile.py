@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,19 +36,25 @@ def plan(
     scale: Scale = "s",
     number: Annotated[int, typer.Option("--number", "-k", help="How many architectures to fit, at least 3.")] = 20,
     checks: Annotated[int, typer.Option("--checks", help="How many more to check the fit with.")] = 8,
+    names: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--architecture", help="Instead: measure this one, and fit none; may be repeated.", metavar="NAME"
+        ),
+    ] = None,
     path: Annotated[Path, typer.Option("--output", "-o", help="The plan's file.")] = Path("plan.json"),
 ) -> None:
     """Choose which architectures to measure, the most telling first; the same choice every time.
 
     Example: hwgpt-gym profile plan --scale s -k 20 --checks 8 --output plan.json
     """
-    from hwgpt_gym.onboarding.plan import make_plan
+    from hwgpt_gym.onboarding.plan import check_plan, make_plan
 
-    made = make_plan(scale, number, checks)
+    made = check_plan(names) if names else make_plan(scale, number, checks)
     made.save(path)
     output.print(
-        f"{path}: {number} architectures of scale {scale} to fit, {len(made.checks)} to check with, "
-        f"{len(made.references)} references, {len(made.probes)} probes of single layers",
+        f"{path}: {len(made.architectures)} architectures of scale {made.scale} to fit, "
+        f"{len(made.checks)} to check with, {len(made.references)} references, {len(made.probes)} probes of layers",
         soft_wrap=True,
     )
 
@@ -252,12 +259,16 @@ def fit(
 @profile_app.command("check")
 def check(
     path: ProfileFile,
+    plan_path: Annotated[Path | None, typer.Argument(help="A plan that was measured later.", metavar="[PLAN")] = None,
+    log_path: Annotated[Path | None, typer.Argument(help="Its log.", metavar="LOG]")] = None,
     target: Annotated[
         float, typer.Option("--target", help="The error to reach, in percent: half of all predictions are better.")
     ] = 1.0,
     as_json: Json = False,
 ) -> None:
     """Say how good a profile is on what it was not fitted to, and what to measure next.
+
+    With PLAN and LOG: hold it against architectures that were measured after it.
 
     Example: hwgpt-gym profile check mine.safetensors --target 1
     """
@@ -267,6 +278,11 @@ def check(
 
     check_between("--target", target, 0.0, 100.0, open_low=True)
     profile = load_profile(path)
+    if (plan_path is None) != (log_path is None):
+        raise ValueError("PLAN and LOG belong together")
+    if plan_path is not None and log_path is not None:
+        _check_later(profile, plan_path, log_path, as_json)
+        return
     advice = {
         (scale, metric): further(item.posterior, item.measurements, target / 100.0)
         for scale, own in profile.scales.items()
@@ -287,6 +303,41 @@ def check(
             output.print(f"{where}: measure {len(names)} more here to reach {target:g} %:")
             for item in names:
                 output.print(f"  {item}", soft_wrap=True)
+
+
+def _check_later(profile: DeviceProfile, plan_path: Path, log_path: Path, as_json: bool) -> None:
+    from hwgpt_gym.onboarding.check import later_checks, score
+    from hwgpt_gym.onboarding.plan import Plan
+    from hwgpt_gym.onboarding.records import read_log
+
+    made = Plan.load(plan_path)
+    if made.scale not in profile.scales:
+        raise ValueError(f"the profile is of scale {' and '.join(profile.scales)}, the plan of scale {made.scale}")
+    log = read_log(log_path, made)
+    _print_remarks(log.remarks)
+    checks, logs, deviations, state = later_checks(profile.scales[made.scale], made, log)
+    scores = score("held out", checks, logs, deviations).model_dump()
+    names = [str(item) for item in checks.space.decode(checks.encoded)]
+    found = [
+        {"architecture": name, "measured_ms": float(value), "predicted_ms": float(value * exp(log)), "errors": float(z)}
+        for name, value, log, z in zip(names, checks.values, logs, logs / deviations, strict=True)
+    ]
+    if as_json:
+        print_json({**scores, "architectures": found, "reference_by_profile": {str(k): v for k, v in state.items()}})
+        return
+    rows = [
+        (row["architecture"], f"{row['measured_ms']:.3f}", f"{row['predicted_ms']:.3f}", f"{row['errors']:+.2f}")
+        for row in found
+    ]
+    columns = ("architecture", "measured (ms)", "predicted (ms)", "combined standard errors")
+    output.print(make_table("Measured after the profile", columns, rows, right=(1, 2, 3)))
+    within = round(scores["within_two"] * scores["number"])
+    output.print(
+        f"{within} of {scores['number']} within two combined standard errors, median error "
+        f"{scores['median_error_pct']:.2f} %"
+    )
+    slower = ", ".join(f"{width}: {value:.3f}" for width, value in state.items())
+    output.print(f"references by their time in the profile, by width: {slower}")
 
 
 @profile_app.command("show")

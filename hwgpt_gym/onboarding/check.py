@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 
 from hwgpt_gym.onboarding.coordinates import WIDTHS, encoded_coordinates
-from hwgpt_gym.onboarding.measurements import Measurements
-from hwgpt_gym.onboarding.plan import EVERYWHERE, greedy_design, plan_pool
+from hwgpt_gym.onboarding.measurements import Measurements, reference_times, summarise
+from hwgpt_gym.onboarding.plan import EVERYWHERE, Plan, greedy_design, plan_pool
 from hwgpt_gym.onboarding.posterior import INTERVAL_FACTOR, CostPosterior, fit_posterior
 from hwgpt_gym.onboarding.prior import Prior
-from hwgpt_gym.onboarding.profile import Checks
-from hwgpt_gym.search_space import EMBED_DIM, FloatArray
+from hwgpt_gym.onboarding.profile import Checks, ScaleProfile
+from hwgpt_gym.onboarding.records import Log, best_clock
+from hwgpt_gym.search_space import EMBED_DIM, Architecture, FloatArray
 
 Z_90: Final = 1.6449
 T4_DEVIATION: Final = float(np.sqrt(2.0))
@@ -41,7 +42,7 @@ def held_out_checks(posterior: CostPosterior, checks: Measurements) -> Checks | 
     """Score the predictions of architectures that were kept out of the fit; ``None`` if there are none."""
     if not len(checks):
         return None
-    return _score("held out", checks, *combined_errors(posterior, checks))
+    return score("held out", checks, *combined_errors(posterior, checks))
 
 
 def cross_validate(prior: Prior, fitted: Measurements) -> Checks | None:
@@ -66,17 +67,62 @@ def cross_validate(prior: Prior, fitted: Measurements) -> Checks | None:
             rows.append(out)
     if not rows:
         return None
-    return _score("cross-validation", fitted[np.concatenate(rows)], np.concatenate(logs), np.concatenate(deviations))
+    return score("cross-validation", fitted[np.concatenate(rows)], np.concatenate(logs), np.concatenate(deviations))
 
 
-def _score(kind: str, checks: Measurements, logs: FloatArray, deviations: FloatArray) -> Checks:
+def later_checks(
+    own: ScaleProfile, plan: Plan, log: Log
+) -> tuple[Measurements, FloatArray, FloatArray, dict[int, float]]:
+    """Hold a profile against architectures that were measured after it, in its state of the machine.
+
+    Times are taken relative to the references, and brought to those that the references had when the profile was made:
+    by how much the machine is slower or faster meanwhile is told apart from what an architecture takes.
+
+    Args:
+        own: The profile at the plan's scale.
+        plan: What was measured later.
+        log: Its log.
+
+    Returns:
+        The measurements; the log-ratios of predicted to measured and their deviations, each ``float64 (n,)``; and, for
+        each width, the time of its reference by that in the profile.
+
+    Raises:
+        ValueError: If the profile has no latency, the conditions are not those of the profile, or nothing was measured.
+    """
+    if "latency_ms" not in own.metrics:
+        raise ValueError("the profile has no latency to hold against")
+    metric = own.metrics["latency_ms"]
+    if log.conditions != own.conditions:
+        raise ValueError(f"the profile holds for {own.conditions}; the log is of {log.conditions}")
+    clock = metric.clock or best_clock(log)
+    known = {
+        row.tobytes(): value for row, value in zip(metric.measurements.encoded, metric.measurements.values, strict=True)
+    }
+    encoded = plan.space.encode([Architecture.from_string(name) for name in plan.references])
+    predicted = metric.posterior.model.predict(encoded)
+    typical = {
+        width: float(known.get(row.tobytes(), value))
+        for width, row, value in zip(plan.space.embed_dims, encoded, predicted, strict=True)
+    }
+    checks = summarise(plan, log.visits, clock, typical).held_out
+    if not len(checks):
+        raise ValueError("the log holds no visit of an architecture to check with")
+    state = {width: value / typical[width] for width, value in reference_times(log.visits, clock).items()}
+    return checks, *combined_errors(metric.posterior, checks), state
+
+
+def score(
+    kind: Literal["held out", "cross-validation"], checks: Measurements, logs: FloatArray, deviations: FloatArray
+) -> Checks:
+    """Sum up how predictions compare with measurements; arguments as :func:`combined_errors` returns them."""
     from scipy.stats import kendalltau
 
     errors = 100.0 * np.abs(np.expm1(logs))
     few = len(checks) < 3
     tau = None if few else float(kendalltau(checks.values * np.exp(logs), checks.values).statistic)
     return Checks(
-        kind="held out" if kind == "held out" else "cross-validation",
+        kind=kind,
         number=len(checks),
         median_error_pct=float(np.median(errors)),
         greatest_error_pct=float(errors.max()),

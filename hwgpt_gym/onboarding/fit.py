@@ -12,7 +12,7 @@ from hwgpt_gym.onboarding.plan import Plan
 from hwgpt_gym.onboarding.posterior import CostPosterior, fit_posterior
 from hwgpt_gym.onboarding.prior import Prior, make_prior
 from hwgpt_gym.onboarding.profile import DeviceProfile, MetricProfile, ScaleProfile
-from hwgpt_gym.onboarding.records import Clock, Conditions, Log
+from hwgpt_gym.onboarding.records import Clock, Conditions, Log, best_clock
 
 
 def fit_log(plan: Plan, log: Log, clock: Clock | None = None) -> ScaleProfile:
@@ -73,15 +73,6 @@ def fit_table(path: str | os.PathLike[str], conditions: Conditions | None = None
             metrics[metric] = MetricProfile(posterior, noise, measured, None, prior.fingerprint, 0, checks)
         scales[scale] = ScaleProfile(conditions or Conditions(), metrics)
     return scales
-
-
-def best_clock(log: Log) -> Clock:
-    """Return the clock that is disturbed the least of those that were read throughout."""
-    read = [set(visit.before) & set(visit.after) & set.intersection(*map(set, visit.runs)) for visit in log.visits]
-    read += [set(item.parts) for item in log.passes]
-    everywhere = set.intersection(*read)
-    clocks: tuple[Clock, ...] = ("cpu", "cuda", "wall")
-    return next(clock for clock in clocks if clock in everywhere)
 
 
 def _fit(prior: Prior, measured: Measurements) -> CostPosterior:

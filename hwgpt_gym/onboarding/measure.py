@@ -168,6 +168,8 @@ class _Session:
         """
         visits = self._progress.visits
         seconds = np.array([self._seconds.get(name, np.nan) for name in names])
+        if not self._plan.architectures:
+            return -np.array([float(visits.get(name, 0)) for name in names])
         gains = self._design.gains(visits, names)
         inside = np.array([name in self._plan.architectures for name in names])
         if inside.any():

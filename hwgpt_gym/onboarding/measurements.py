@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -76,7 +76,9 @@ class Measurements:
         return np.clip(np.median(self.visits) / np.maximum(self.visits, 1), 0.5, 4.0)
 
 
-def summarise(plan: Plan, visits: Iterable[Visit], clock: Clock) -> Measurements:
+def summarise(
+    plan: Plan, visits: Iterable[Visit], clock: Clock, typical: Mapping[int, float] | None = None
+) -> Measurements:
     """Take the drift of the machine off, and the medians of what is left.
 
     A visit's value is the architecture's time by the geometric mean of the reference's times before and after it; an
@@ -87,35 +89,43 @@ def summarise(plan: Plan, visits: Iterable[Visit], clock: Clock) -> Measurements
         plan: The plan of the visits.
         visits: The visits of architectures that the plan names; others are left out.
         clock: Which clock counts.
+        typical: For each width the time of its reference that all is brought to; by default the median one.
 
     Raises:
         ValueError: If the clock was not read.
     """
-    ratios: dict[str, list[float]] = {}
-    around: dict[int, list[float]] = {}
-    for visit in visits:
+    rows, ratios = list(visits), dict[str, list[float]]()
+    numbers: dict[int, int] = {}
+    for visit in rows:
         times = [visit.before, *visit.runs, visit.after]
         if not all(clock in item for item in times):
             raise ValueError(f"the clock {clock!r} was not read at a visit of {visit.visit}, only {list(times[0])}")
         before, *runs, after = (item[clock] for item in times)
-        reference = float(np.sqrt(before * after))
-        around.setdefault(width_of(visit.visit), []).append(reference)
-        ratios.setdefault(visit.visit, []).append(float(np.median(runs)) / reference)
+        numbers[width_of(visit.visit)] = numbers.get(width_of(visit.visit), 0) + 1
+        ratios.setdefault(visit.visit, []).append(float(np.median(runs) / np.sqrt(before * after)))
+    typical = reference_times(rows, clock) if typical is None else typical
     known = [name for name in plan.measured if name in ratios]
-    typical = {width: float(np.median(times)) for width, times in around.items()}
     spread = _spreads(ratios)
-    rows = [(name, typical[width_of(name)] * float(np.median(ratios[name])), len(ratios[name])) for name in known]
-    references = [name for name in plan.references if width_of(name) in typical and name not in known]
-    rows += [(name, typical[width_of(name)], len(around[width_of(name)])) for name in references]
-    deviations = [spread.get(width_of(name), np.nan) * MEDIAN_FACTOR / np.sqrt(number) for name, _, number in rows]
+    values = [(name, typical[width_of(name)] * float(np.median(ratios[name])), len(ratios[name])) for name in known]
+    references = [name for name in plan.references if width_of(name) in numbers and name not in known]
+    values += [(name, typical[width_of(name)], numbers[width_of(name)]) for name in references]
+    deviations = [spread.get(width_of(name), np.nan) * MEDIAN_FACTOR / np.sqrt(number) for name, _, number in values]
     return Measurements(
         plan.space,
-        plan.space.encode([Architecture.from_string(name) for name, _, _ in rows]),
-        np.array([value for _, value, _ in rows]),
-        np.array([number for _, _, number in rows], dtype=np.int64),
+        plan.space.encode([Architecture.from_string(name) for name, _, _ in values]),
+        np.array([value for _, value, _ in values]),
+        np.array([number for _, _, number in values], dtype=np.int64),
         np.array(deviations),
-        np.array([name in plan.checks for name, _, _ in rows], dtype=bool),
+        np.array([name in plan.checks for name, _, _ in values], dtype=bool),
     )
+
+
+def reference_times(visits: Iterable[Visit], clock: Clock) -> dict[int, float]:
+    """Return the median time of the reference of each width that was visited, in milliseconds."""
+    around: dict[int, list[float]] = {}
+    for visit in visits:
+        around.setdefault(width_of(visit.visit), []).append(float(np.sqrt(visit.before[clock] * visit.after[clock])))
+    return {width: float(np.median(times)) for width, times in around.items()}
 
 
 def _spreads(ratios: dict[str, list[float]]) -> dict[int, float]:

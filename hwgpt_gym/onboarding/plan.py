@@ -11,7 +11,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -207,6 +207,18 @@ class Plan:
             raise ValueError(f"{path}: {error}") from error
 
 
+def check_plan(names: Sequence[str]) -> Plan:
+    """Plan to measure certain architectures and fit none, to hold a profile against them.
+
+    Raises:
+        ValueError: If there is no name, one is no architecture, or they are of different scales.
+    """
+    if not names:
+        raise ValueError("a plan must name an architecture at least")
+    space = Architecture.from_string(names[0]).space
+    return Plan(space.scale, (), tuple(names), _references(space), tuple(map(str, _probes(space))))
+
+
 def make_plan(scale: str, k: int = 20, checks: int = 8, metric: str = "latency_ms") -> Plan:
     """Plan the measurements of a device.
 
@@ -224,11 +236,6 @@ def make_plan(scale: str, k: int = 20, checks: int = 8, metric: str = "latency_m
     check_integer("checks", checks, 0)
     pool = plan_pool(space)
     chosen = space.decode(pool[design(space, make_prior(metric, scale), pool, k)])
-    middle = space.depths[1]
-    references = [
-        Architecture(scale, width, middle, space.mlp_ratios[1:2] * middle, space.head_counts[1:2] * middle, False)
-        for width in space.embed_dims
-    ]
     taken = {str(item) for item in chosen}
     drawn = map(str, space.decode(space.sample(np.random.default_rng(_CHECK_SEED), checks + k)))
     free = [name for name in dict.fromkeys(drawn) if name not in taken][:checks]
@@ -236,7 +243,7 @@ def make_plan(scale: str, k: int = 20, checks: int = 8, metric: str = "latency_m
         scale,
         tuple(map(str, chosen)),
         tuple(free),
-        tuple(map(str, references)),
+        _references(space),
         tuple(map(str, _probes(space))),
     )
 
@@ -244,6 +251,15 @@ def make_plan(scale: str, k: int = 20, checks: int = 8, metric: str = "latency_m
 def width_of(name: str) -> int:
     """Return the embedding width that the name of an architecture says."""
     return int(name.split("-")[3])
+
+
+def _references(space: SearchSpace) -> tuple[str, ...]:
+    """Return the names of the architectures of the middle choices, one of each width."""
+    layers, mlp, head = space.depths[1], space.mlp_ratios[1], space.head_counts[1]
+    return tuple(
+        str(Architecture(space.scale, width, layers, (mlp,) * layers, (head,) * layers, False))
+        for width in space.embed_dims
+    )
 
 
 def _probes(space: SearchSpace) -> list[Architecture]:

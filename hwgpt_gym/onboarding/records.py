@@ -196,6 +196,15 @@ def read_log(path: str | os.PathLike[str], plan: Plan) -> Log:
     return log
 
 
+def best_clock(log: Log) -> Clock:
+    """Return the clock that is disturbed the least of those that were read throughout."""
+    read = [set(visit.before) & set(visit.after) & set.intersection(*map(set, visit.runs)) for visit in log.visits]
+    read += [set(item.parts) for item in log.passes]
+    everywhere = set.intersection(*read)
+    clocks: tuple[Clock, ...] = ("cpu", "cuda", "wall")
+    return next(clock for clock in clocks if clock in everywhere)
+
+
 def _parse(line: bytes, plan: Plan) -> Header | Visit | Pass | Failure:
     try:
         document: Any = json.loads(line)
