@@ -397,7 +397,7 @@ def evaluate(
         save_evaluation_figure(scores, picture)
     keys = ["metric", "rows", "method", "k"]
     means = scores.groupby(keys, sort=False).mean(numeric_only=True).reset_index()
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             *(str(row[key]) for key in keys),
             f"{row['median_error_pct']:.2f}",

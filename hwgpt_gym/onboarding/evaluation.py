@@ -185,7 +185,8 @@ class _Others:
 
     def _scalar(self, rows: npt.NDArray[np.intp], costs: FloatArray) -> FloatArray:
         level = np.median(np.log(costs) - self._median_device[rows])
-        return np.exp(self._median_device[self._split :] + level)
+        costs_there: FloatArray = np.exp(self._median_device[self._split :] + level)
+        return costs_there
 
     def _ridge(self, columns: FloatArray, rows: npt.NDArray[np.intp], costs: FloatArray) -> FloatArray:
         """Ridge regression to 0 in relative error; its strength by leaving one out."""
@@ -203,7 +204,7 @@ class _Others:
                 best = float(np.square(errors).mean())
                 found = right.T @ (singular / (singular**2 + strength) * along) / size
         predicted: FloatArray = columns[self._split :] @ found
-        return np.maximum(predicted, 1e-3 * costs.min())
+        return np.asarray(np.maximum(predicted, 1e-3 * costs.min()), dtype=np.float64)
 
 
 def physics_columns(space: SearchSpace, encoded: Encoded) -> FloatArray:

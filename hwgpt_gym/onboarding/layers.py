@@ -111,7 +111,7 @@ def _group(space: SearchSpace, own: list[tuple[Architecture, FloatArray]]) -> _G
 
 def _robust(columns: FloatArray, values: FloatArray) -> FloatArray:
     """Least squares of relative errors with Tukey's biweight."""
-    weights = np.ones(len(values))
+    weights: FloatArray = np.ones(len(values))
     for _ in range(ROUNDS):
         found: FloatArray = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
         predicted = np.maximum(columns @ found, 0.05)

@@ -167,17 +167,18 @@ class _Session:
         Architectures that are kept out of the fit are worth as much as the median of those that are in it.
         """
         visits = self._progress.visits
-        seconds = np.array([self._seconds.get(name, np.nan) for name in names])
         if not self._plan.architectures:
             return -np.array([float(visits.get(name, 0)) for name in names])
-        gains = self._design.gains(visits, names)
+        gains: FloatArray = self._design.gains(visits, names)
         inside = np.array([name in self._plan.architectures for name in names])
         if inside.any():
             typical = max(np.median([visits.get(name, 0) for name in self._plan.architectures]), 1.0)
             own = np.array([visits.get(name, 0) for name in names])
             gains[~inside] = np.median(gains[inside]) * (typical / np.maximum(own[~inside], 1)) ** 2
-        seconds = np.where(np.isnan(seconds), np.nanmedian(seconds) if not np.isnan(seconds).all() else 1.0, seconds)
-        return gains / seconds
+        # A visit that failed has no time: it is taken to last as long as others.
+        usual = float(np.median(list(self._seconds.values()))) if self._seconds else 1.0
+        gains /= np.array([max(self._seconds.get(name, usual), 1e-9) for name in names])
+        return gains
 
     def _visit(self, name: str) -> None:
         reference = self._reference(self._plan.reference_of(name))
@@ -258,9 +259,9 @@ class _Design:
         weights = numbers[self._fitted] / VISIT_SIGMA**2
         covariance = np.linalg.inv(self._precision + own.T @ (own * weights[:, None]))
         projected = self._derivative @ covariance
-        gains = np.einsum("ij,ij->i", projected @ self._mean_square, projected)
+        gains: FloatArray = np.einsum("ij,ij->i", projected @ self._mean_square, projected)
         gains /= VISIT_SIGMA**2 + np.einsum("ij,ij->i", projected, self._derivative)
-        return gains[[self._rows[name] for name in names]]
+        return gains.take([self._rows[name] for name in names])
 
 
 def describe(plan: Plan, progress: Progress) -> str:

@@ -64,8 +64,14 @@ class Measurements:
         return self[self.checks]
 
     def __getitem__(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Measurements:
-        parts = (self.encoded, self.values, self.visits, self.deviations, self.checks)
-        return Measurements(self.space, *(part[rows] for part in parts))
+        return Measurements(
+            self.space,
+            self.encoded[rows],
+            self.values[rows],
+            self.visits[rows],
+            self.deviations[rows],
+            self.checks[rows],
+        )
 
     @property
     def variances(self) -> FloatArray:
@@ -191,7 +197,7 @@ def _cost(metric: str, text: str) -> float:
     return value
 
 
-def _tabled(space: SearchSpace, rows: dict[Architecture, Sequence[float]]) -> Measurements:
+def _tabled(space: SearchSpace, rows: Mapping[Architecture, Sequence[float]]) -> Measurements:
     values = np.array([float(np.median(own)) for own in rows.values()])
     visits = np.array([len(own) for own in rows.values()], dtype=np.int64)
     nothing = np.full(len(values), np.nan)

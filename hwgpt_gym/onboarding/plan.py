@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -201,7 +201,7 @@ class Plan:
         if version != PLAN_VERSION:
             raise ValueError(f"{path} is no plan of version {PLAN_VERSION}, it says {version!r}")
         try:
-            names = {key: value if key == "scale" else tuple(value) for key, value in document.items()}
+            names: dict[str, Any] = {key: value if key == "scale" else tuple(value) for key, value in document.items()}
             return cls(**names)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{path}: {error}") from error

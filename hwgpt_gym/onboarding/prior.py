@@ -89,4 +89,5 @@ def _shapes(metric: str, scale: str) -> FloatArray:
     model = load_surrogates(scale).costs[metric]
     vectors = np.array([vector_of(model[index]) for index in range(len(DEVICES))])
     level = vectors[:, ::PER_WIDTH].mean(axis=1, keepdims=True)
-    return vectors - level * LEVEL
+    shapes: FloatArray = vectors - level * LEVEL
+    return shapes

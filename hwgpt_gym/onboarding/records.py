@@ -198,9 +198,9 @@ def read_log(path: str | os.PathLike[str], plan: Plan) -> Log:
 
 def best_clock(log: Log) -> Clock:
     """Return the clock that is disturbed the least of those that were read throughout."""
-    read = [set(visit.before) & set(visit.after) & set.intersection(*map(set, visit.runs)) for visit in log.visits]
+    read = [set(timing) for visit in log.visits for timing in (visit.before, *visit.runs, visit.after)]
     read += [set(item.parts) for item in log.passes]
-    everywhere = set.intersection(*read)
+    everywhere = read[0].intersection(*read)
     clocks: tuple[Clock, ...] = ("cpu", "cuda", "wall")
     return next(clock for clock in clocks if clock in everywhere)
 
