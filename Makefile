@@ -1,13 +1,20 @@
 # Every target works on a machine that has only Python 3.11+, pip, make and git.
 PYTHON ?= python3
+# The lowest declared versions have wheels for the lowest Python only.
+LOWEST_PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 WHEEL_VENV := .venv-wheel
+LOWEST_VENV := .venv-lowest
 INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance
+CLIENTS := tests/envs/test_libraries.py tests/envs/test_sb3.py tests/envs/test_multi_objective.py $(wildcard tests/clients)
+FAST := -m "not slow and not dataset and not torch"
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup test lint typecheck bench wheel demo clean
+.PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
+	release demo leaderboard front clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -19,12 +26,39 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	$(BIN)/python $(INSTALL) --editable '.[dev]'
 	touch $@
 
-test: setup  ## Run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal --ignore tests/performance
+check:  ## Run all that has to pass before a change lands
+	bash .ci/run
+
+test: setup  ## Run the tests and print their coverage
+	$(BIN)/python $(PYTEST) --cov --cov-report=
+	@echo "coverage: $$($(BIN)/coverage report --format=total) % of lines ('make coverage' prints each module's)"
+
+test-fast: setup  ## Run the tests that need neither torch nor measurements nor patience
+	$(BIN)/python $(PYTEST) $(FAST)
+
+test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh environment
+	rm -rf $(LOWEST_VENV)
+	$(LOWEST_PYTHON) -m venv $(LOWEST_VENV)
+	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-xdist
+	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
+
+test-clients: setup  ## Run the tests against other libraries alone
+	$(BIN)/python $(PYTEST) $(CLIENTS)
+
+fuzz: setup  ## Run the tests of properties on thousands of random cases
+	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile fuzz --hypothesis-seed random
+
+coverage: setup  ## Print the coverage of every module, as the last run of the tests left it
+	$(BIN)/coverage report --skip-covered --sort=cover
 
 lint: setup  ## Check style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/pre-commit validate-config
+
+format: setup  ## Repair style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
 
 wheel: setup  ## Build the wheel and install it into a second, fresh environment
 	rm -rf build dist $(WHEEL_VENV)
@@ -41,8 +75,30 @@ typecheck: setup  ## Type-check the installed wheel (mypy --strict), agents and 
 bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
 
+docs: setup  ## Build the site of the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+release: setup  ## Build the source and the wheel, check them, and say what to push
+	rm -rf build dist
+	$(BIN)/python -m build --quiet
+	$(BIN)/python -m twine check --strict dist/*
+	@version=$$($(BIN)/python -c 'import hwgpt_gym; print(hwgpt_gym.__version__)'); \
+	grep -q "^## $$version" CHANGELOG.md || { echo "CHANGELOG.md has no heading '## $$version'"; exit 1; }; \
+	if git rev-parse -q --verify "refs/tags/v$$version" > /dev/null; then echo "v$$version is tagged already"; exit 1; fi; \
+	printf '%s\n' "dist/ holds release $$version. Nothing was pushed. To publish it:" \
+		"  git tag -a v$$version -m 'hwgpt-gym $$version'" \
+		"  git push origin main v$$version" \
+		"  $(BIN)/python -m twine upload dist/*"
+
 demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
 	$(BIN)/hwgpt-gym demo
 
+leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
+	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+
+front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
+	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
+
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(WHEEL_VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
+	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \
+		.pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.agent import Agent, Trainable
 from hwgpt_gym.agents.exact import Exact
 from hwgpt_gym.agents.gp import (
     ExpectedHypervolumeImprovement,
@@ -30,11 +30,7 @@ from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.nsga2 import NSGA2
 from hwgpt_gym.agents.params_proxy import ParamsProxy
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO
-from hwgpt_gym.agents.problem import (
-    BudgetExceededError,
-    Callback,
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import BudgetExceededError, Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvolution, RegularizedEvolution
 from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
@@ -93,6 +89,7 @@ __all__ = [
     "Callback",
     "SearchProblem",
     "SearchResult",
+    "Trainable",
     "make_agent",
     "validate_result",
 ]

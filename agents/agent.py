@@ -6,11 +6,13 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
 from hwgpt_gym.agents.problem import Callback, SearchProblem
 
 if TYPE_CHECKING:
+    from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.agents.result import SearchResult
 
 
@@ -48,6 +50,23 @@ class Agent(ABC):
     def resolve(self, problem: SearchProblem) -> Agent:
         """Return this agent with every setting that depends on the problem filled in; by default there is none."""
         return self
+
+
+@runtime_checkable
+class Trainable(Protocol):
+    """What an agent is, besides, that trains a policy which can be saved."""
+
+    def train(
+        self, problem: SearchProblem, callback: Callback | None = None, tensorboard: Path | str | None = None
+    ) -> tuple[SearchResult, Policy]:
+        """Search as :meth:`Agent.run` does, and return the trained policy too.
+
+        Args:
+            problem: The problem, fresh.
+            callback: Called with the problem after every batch of evaluations.
+            tensorboard: A folder to write TensorBoard's events to.
+        """
+        ...
 
 
 def run_search(

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
 
 _CHOICES = 3
 
@@ -37,7 +37,7 @@ class Controller(nn.Module):
         self.space = space
         legal = np.arange(_CHOICES) < np.asarray(space.num_choices)[:, None]
         self.illegal = torch.as_tensor(~legal)
-        self.lengths = torch.as_tensor([FIRST_LAYER + 2 * depth for depth in space.depths])
+        self.lengths = torch.as_tensor(space.lengths.tolist())
 
     def sample(self, n: int) -> Drawn:
         """Draw ``n`` architectures."""

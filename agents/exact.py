@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 
 
 @dataclass(frozen=True)

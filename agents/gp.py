@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.optuna_search import make_study, suggest, tell
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.optuna_search import make_study, tell
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_integer
+from hwgpt_gym.interop.optuna import suggest
 from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:

@@ -8,10 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
-from hwgpt_gym.agents.variation import mutate, neighbours
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.search_space import Encoded
 
@@ -56,7 +53,7 @@ class LocalSearch(Agent):
                 first = int(np.argmax(rewards))
                 start, start_reward = samples[first : first + 1], float(rewards[first])
             else:
-                start = mutate(problem.space, rng, best, self.perturbation)
+                start = problem.space.mutate(best, rng, self.perturbation)
                 start_reward = float(problem.evaluate(start)[0])
             top, reward = _climb(problem, rng, start, start_reward)
             if reward > best_reward:
@@ -68,7 +65,7 @@ def _climb(problem: SearchProblem, rng: np.random.Generator, current: Encoded, r
     improved = True
     while improved and problem.remaining:
         improved = False
-        candidates = neighbours(problem.space, current)
+        candidates = problem.space.neighbours(current)
         for row in rng.permutation(len(candidates))[: problem.remaining]:
             candidate = candidates[row : row + 1]
             candidate_reward = float(problem.evaluate(candidate)[0])

@@ -8,11 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
-from hwgpt_gym.search_space import FIRST_LAYER, NOT_SET, Encoded, SearchSpace
 
 
 @dataclass(frozen=True)
@@ -53,40 +50,21 @@ class NSGA2(Agent):
             if not len(offspring):  # Nothing new was bred: all of the neighbourhood is known.
                 offspring = algorithm.initialization.do(algorithm.problem, self.population_size)
             offspring = offspring[: problem.remaining]
-            losses = problem.evaluate_losses(express(problem.space, offspring.get("X")))
+            losses = problem.evaluate_losses(problem.space.canonical(offspring.get("X").astype(np.int8)))
             Evaluator().eval(StaticProblem(algorithm.problem, F=losses), offspring)
             if problem.remaining:
                 algorithm.tell(infills=offspring)
 
     def _algorithm(self, problem: SearchProblem) -> Any:
         from pymoo.algorithms.moo.nsga2 import NSGA2 as PymooNSGA2
-        from pymoo.core.mutation import Mutation
-        from pymoo.core.problem import Problem
-        from pymoo.operators.crossover.ux import UX
-        from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-        num_choices = np.asarray(problem.space.num_choices)
-        probability = min(1.0, self.mutations / len(num_choices))
+        from hwgpt_gym.interop.pymoo import ArchitectureProblem, operators
 
-        class DrawAnew(Mutation):  # type: ignore[misc]
-            def _do(self, problem: Any, X: Any, random_state: Any = None, **kwargs: Any) -> Any:
-                drawn = random_state.random(X.shape) < probability
-                return np.where(drawn, random_state.integers(0, num_choices, X.shape), X)
-
-        genome = Problem(n_var=len(num_choices), n_obj=len(problem.trade_off), xl=0, xu=num_choices - 1, vtype=int)
         algorithm = PymooNSGA2(
             pop_size=self.population_size,
-            sampling=IntegerRandomSampling(),
-            crossover=UX(prob=self.crossover_probability),
-            mutation=DrawAnew(prob=1.0),
+            **operators(problem.space, self.crossover_probability, self.mutations),
         )
+        # Evaluations are counted, so it is the search problem that makes them.
+        genome = ArchitectureProblem(problem.benchmark, problem.trade_off)
         algorithm.setup(genome, termination=("n_gen", np.inf), seed=problem.seed, verbose=False)
         return algorithm
-
-
-def express(space: SearchSpace, genomes: Any) -> Encoded:
-    """Return the architectures of genomes: layers beyond the depth are taken out, ``int8 (n, D)``."""
-    encoded = np.asarray(genomes).astype(np.int8)
-    beyond = np.arange(space.num_decisions) >= (FIRST_LAYER + 2 * space.n_layer(encoded))[:, None]
-    encoded[beyond] = NOT_SET
-    return encoded

@@ -9,9 +9,7 @@ import numpy as np
 
 from hwgpt_gym import analytic
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
 
 
@@ -19,7 +17,7 @@ from hwgpt_gym.checks import check_between, check_integer
 class ParamsProxy(Agent):
     """Rank random architectures by parameter count at no cost, and search along the ranking alone.
 
-    The proxy says that among two architectures the larger one has the lower perplexity. Under a budget of cost the
+    The proxy says that among two architectures the larger one has the lower perplexity. Under a limit of cost the
     best size is not known, so rounds of evaluations are spread evenly over a window of the ranking, which then
     shrinks around the round's best one. What parameters do not tell apart, this agent cannot tell apart either.
 

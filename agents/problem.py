@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
-from hwgpt_gym.metrics import METRICS, get_metric
+from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace
 
@@ -69,8 +69,7 @@ class SearchProblem:
         self.budget = check_integer("budget", budget, 1)
         self.seed = check_integer("seed", seed, 0)
         self.trade_off = _check_trade_off(benchmark, trade_off)
-        if benchmark.device is None and len(benchmark.devices) > 0:
-            raise ValueError(f"a search problem needs a benchmark of one device, got {benchmark!r}")
+        benchmark.check_one_device(self.objective.constraints)
         self.bound: BoundObjective = self.objective.bind(benchmark)
         self.evaluations = 0
         self.best_reward = -np.inf
@@ -167,9 +166,11 @@ class SearchProblem:
 
     def _evaluate(self, encoded: npt.ArrayLike) -> tuple[dict[str, FloatArray], FloatArray]:
         rows = self.space.validate(encoded)
-        if len(rows) > self.remaining:
+        # Not `remaining`, which a problem may set to nothing at any time: that ends a search, and refuses nothing.
+        left = self.budget - self.evaluations
+        if len(rows) > left:
             raise BudgetExceededError(
-                f"{len(rows)} evaluations were asked for, {self.remaining} of the budget of {self.budget} are left"
+                f"{len(rows)} evaluations were asked for, {left} of the budget of {self.budget} are left"
             )
         values = self.benchmark.evaluate(rows, self._metrics)
         rewards = self.bound.evaluate(values).reward
@@ -192,7 +193,5 @@ Callback: TypeAlias = Callable[[SearchProblem], None]
 def _check_trade_off(benchmark: Benchmark, trade_off: Sequence[str]) -> tuple[str, ...]:
     if isinstance(trade_off, str) or len(set(trade_off)) != len(tuple(trade_off)) or len(tuple(trade_off)) < 2:
         raise ValueError(f"trade_off must list at least two different metrics, got {trade_off!r}")
-    for key in trade_off:
-        if get_metric(key).per_device and benchmark.device is None:
-            raise ValueError(f"trade_off has {key!r}, which needs a benchmark of one device, got {benchmark!r}")
+    benchmark.check_one_device(trade_off)
     return tuple(trade_off)

@@ -8,9 +8,7 @@ from typing import ClassVar
 import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_integer
 
 

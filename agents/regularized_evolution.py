@@ -10,12 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
-from hwgpt_gym.agents.variation import mutate
-from hwgpt_gym.checks import check_integer
-from hwgpt_gym.pareto import non_domination_ranks
+from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.checks import check_choice, check_integer
+from hwgpt_gym.pareto import crowded_ranks, crowding_distances, non_domination_ranks
 from hwgpt_gym.search_space import Encoded, FloatArray
 
 
@@ -55,8 +52,8 @@ class RegularizedEvolution(Agent):
         )
         while problem.remaining:
             members = rng.choice(len(population), size=self.sample_size, replace=False)
-            winner = members[self._winner(np.stack([population[member][1] for member in members]))]
-            child = mutate(problem.space, rng, population[winner][0], self.mutations)
+            winner = self._winner(np.stack([losses for _, losses in population]), members)
+            child = problem.space.mutate(population[winner][0], rng, self.mutations)
             # The queue is full, so the oldest member leaves as the child enters.
             population.append((child, self._losses(problem, child)[0]))
 
@@ -64,9 +61,14 @@ class RegularizedEvolution(Agent):
         """Evaluate architectures: what to minimise, ``float64 (n, objectives)``."""
         return -problem.evaluate(encoded)[:, None]
 
-    def _winner(self, losses: FloatArray) -> int:
-        """Return the position of a tournament's winner; ``losses`` is ``float64 (sample_size, objectives)``."""
-        return int(np.argmin(losses[:, 0]))
+    def _winner(self, losses: FloatArray, members: npt.NDArray[np.int64]) -> int:
+        """Return the position in the population of a tournament's winner.
+
+        Args:
+            losses: Of the population, ``float64 (population_size, objectives)``.
+            members: Positions of the tournament's members, ``int64 (sample_size,)``.
+        """
+        return int(members[np.argmin(losses[members, 0])])
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,8 @@ class MultiObjectiveRegularizedEvolution(RegularizedEvolution):
         population_size: Architectures in the population, at least 2.
         sample_size: Architectures in a tournament, at most ``population_size``.
         mutations: Decisions that a mutation changes.
+        ranked_among: Whom an architecture is compared with: the others in the ``"tournament"``, or the whole
+            ``"population"``, as Syne Tune does.
 
     Raises:
         ValueError: If a setting is not legal.
@@ -88,27 +92,18 @@ class MultiObjectiveRegularizedEvolution(RegularizedEvolution):
     name: ClassVar[str] = "mo_regularized_evolution"
     multi_objective: ClassVar[bool] = True
     population_size: int = 100
+    ranked_among: str = "tournament"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice("ranked_among", self.ranked_among, ("tournament", "population"))
 
     def _losses(self, problem: SearchProblem, encoded: Encoded) -> FloatArray:
         return problem.evaluate_losses(encoded)
 
-    def _winner(self, losses: FloatArray) -> int:
+    def _winner(self, losses: FloatArray, members: npt.NDArray[np.int64]) -> int:
+        if self.ranked_among == "population":
+            return int(members[np.argmin(crowded_ranks(losses)[members])])
+        losses = losses[members]
         first_front = np.flatnonzero(non_domination_ranks(losses) == 0)
-        return int(first_front[np.argmax(crowding_distances(losses[first_front]))])
-
-
-def crowding_distances(losses: FloatArray) -> FloatArray:
-    """Return the crowding distance of every point of a front, ``float64 (n,)`` (Deb et al., 2002, section III-B).
-
-    Args:
-        losses: The points, ``float64 (n, objectives)``.
-    """
-    total = np.zeros(len(losses))
-    for column in losses.T:
-        order: npt.NDArray[np.intp] = np.argsort(column, kind="stable")
-        gaps = np.full(len(order), np.inf)
-        extent = column[order[-1]] - column[order[0]]
-        if extent > 0.0:
-            gaps[1:-1] = (column[order[2:]] - column[order[:-2]]) / extent
-        total[order] += gaps
-    return total
+        return int(members[first_front[np.argmax(crowding_distances(losses[first_front]))]])

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.search_space import FloatArray
 

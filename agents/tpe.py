@@ -11,11 +11,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.optuna_search import make_study, suggest, tell
-from hwgpt_gym.agents.problem import (
-    SearchProblem,
-)
+from hwgpt_gym.agents.optuna_search import make_study, tell
+from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_integer
+from hwgpt_gym.interop.optuna import suggest
 
 
 @dataclass(frozen=True)

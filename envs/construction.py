@@ -7,12 +7,13 @@ scattered writes whatever the length of the encoding.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
 
 NUM_ACTIONS: Final = 3
 """The greatest number of choices of a decision, and the size of the action space."""
@@ -24,40 +25,92 @@ Lanes: TypeAlias = npt.NDArray[np.intp]
 """Positions of lanes, ``intp (m,)``."""
 
 
+@dataclass(frozen=True)
+class ObservationLayout:
+    """Which columns of an observation say what: ``[choices so far | next decision | context]``.
+
+    Whoever writes or reads a part of an observation takes its columns from here.
+
+    Attributes:
+        space: The search space, of ``D`` decisions.
+        context_parts: Names and widths of the parts that describe the context, in their order.
+    """
+
+    space: SearchSpace
+    context_parts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def choices(self) -> slice:
+        """The choices so far, one-hot, three columns for each decision; zeros where undecided."""
+        return slice(0, NUM_ACTIONS * self.space.num_decisions)
+
+    @property
+    def position(self) -> slice:
+        """The next decision, one-hot, a column for each; zeros once complete."""
+        return slice(self.choices.stop, self.choices.stop + self.space.num_decisions)
+
+    @property
+    def context(self) -> slice:
+        """All parts of the context."""
+        return slice(self.position.stop, self.position.stop + self.num_context_columns)
+
+    @property
+    def num_context_columns(self) -> int:
+        """The number of columns of the context."""
+        return sum(width for _, width in self.context_parts)
+
+    @property
+    def num_columns(self) -> int:
+        """The number of all columns."""
+        return int(self.context.stop)
+
+    def part(self, name: str) -> slice:
+        """Return the columns of one part of the context, counted from the first of the context.
+
+        Raises:
+            KeyError: If there is no such part.
+        """
+        start = 0
+        for part, width in self.context_parts:
+            if part == name:
+                return slice(start, start + width)
+            start += width
+        raise KeyError(f"no part {name!r} of the context, there are {[part for part, _ in self.context_parts]}")
+
+
 class Construction:
     """Architectures under construction, one a lane.
 
-    An observation row is ``[choices so far, one-hot (3 D) | next decision, one-hot (D) | context]``; the columns of
-    the context belong to the caller. Once complete, a row's next decision is all zeros.
+    The columns of the context in the observations belong to the caller.
 
     Args:
-        space: The search space, of ``D`` decisions.
+        layout: The columns of an observation, of a search space of ``D`` decisions.
         num_lanes: The number of lanes, ``n``.
-        num_context_columns: The number of columns of the context.
 
     Attributes:
+        layout: The columns of an observation.
         encoded: The choices so far, ``int8 (n, D)``, -1 where undecided.
         position: The next decision of every lane, ``intp (n,)``; of a complete one the number of its decisions.
-        observation: The observations, ``float32 (n, 4 D + num_context_columns)``.
+        observation: The observations, ``float32 (n, layout.num_columns)``.
     """
 
-    def __init__(self, space: SearchSpace, num_lanes: int, num_context_columns: int = 0) -> None:
-        self.space = space
-        decisions = space.num_decisions
-        width = (NUM_ACTIONS + 1) * decisions + num_context_columns
+    def __init__(self, layout: ObservationLayout, num_lanes: int) -> None:
+        self.layout = layout
+        self.space = space = layout.space
+        decisions, width = space.num_decisions, layout.num_columns
         self.encoded: Encoded = np.full((num_lanes, decisions), NOT_SET, dtype=np.int8)
         self.position = np.zeros(num_lanes, dtype=np.intp)
         self.observation = np.zeros((num_lanes, width), dtype=np.float32)
         # Offsets of the lanes' rows in the flattened arrays: one index then addresses one entry.
         self._encoded_row = np.arange(num_lanes) * decisions
         self._choice_row = np.arange(num_lanes) * width
-        self._position_row = self._choice_row + NUM_ACTIONS * decisions
+        self._num_own_columns, self._first_position = layout.context.start, layout.position.start
+        self._position_row = self._choice_row + layout.position.start
         # The choice that each action makes at each decision, flattened from (D, 3).
         last_choice = np.array(space.num_choices) - 1
         self._choices = np.minimum(np.arange(NUM_ACTIONS), last_choice[:, None]).astype(np.intp).ravel()
-        lengths = [FIRST_LAYER + 2 * depth for depth in space.depths]
         # Before the depth is chosen it is -1, which reads the last entry.
-        self._lengths = np.array([*lengths, decisions], dtype=np.intp)
+        self._lengths = np.append(space.lengths, decisions)
         self._masks = _masks(space)
         self._bool_masks = self._masks.astype(np.bool_)
 
@@ -66,9 +119,8 @@ class Construction:
         rows: Lanes | slice = slice(None) if lanes is None else lanes
         self.encoded[rows] = NOT_SET
         self.position[rows] = 0
-        decisions = self.space.num_decisions
-        self.observation[rows, : (NUM_ACTIONS + 1) * decisions] = 0.0
-        self.observation[rows, NUM_ACTIONS * decisions] = 1.0
+        self.observation[rows, : self._num_own_columns] = 0.0
+        self.observation[rows, self._first_position] = 1.0
 
     def apply(self, actions: Any, lanes: Lanes | int | None = None) -> Any:
         """Take the next decision on some lanes, or on all, or on one; none of them may be complete.
@@ -98,6 +150,10 @@ class Construction:
         self.position[rows] = next_position
         return ~going
 
+    def num_decisions_of(self, lane: int) -> int:
+        """Return how many decisions a lane takes in all: the greatest number while its depth is undecided."""
+        return int(self._lengths[self.encoded[lane, N_LAYER]])
+
     def masks(self, lanes: Lanes | int | None = None) -> npt.NDArray[np.int8]:
         """Return which actions are distinct choices of the next decision, ``int8 (m, 3)``; ones when complete.
 
@@ -124,11 +180,7 @@ def complete(space: SearchSpace, encoded: Encoded) -> Encoded:
     Returns:
         Complete architectures, ``int8 (n, D)``.
     """
-    depth = np.where(encoded[:, N_LAYER] == NOT_SET, MIDDLE, encoded[:, N_LAYER])
-    columns = np.arange(space.num_decisions)
-    ends = FIRST_LAYER + 2 * np.array(space.depths)
-    middle = np.where(columns < ends[:, None], MIDDLE, NOT_SET).astype(np.int8)
-    return np.where(encoded == NOT_SET, middle[depth], encoded)
+    return space.canonical(np.where(encoded == NOT_SET, MIDDLE, encoded))
 
 
 def _masks(space: SearchSpace) -> npt.NDArray[np.int8]:

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.envs.construction import Construction, Lanes
-from hwgpt_gym.envs.task import Contexts, Task
+from hwgpt_gym.envs.rewards import Reward, shown
+from hwgpt_gym.envs.task import Score, Task
 from hwgpt_gym.search_space import FloatArray
 
 RESET_OPTIONS: Final = ("device", "constraint")
@@ -26,14 +27,14 @@ class Step(NamedTuple):
     """What a step on some lanes gave.
 
     Attributes:
-        reward: ``float64 (m,)``.
+        reward: As the episodes' reward says, ``(m, *reward.shape)``.
         finished: Whether the lane's episode ended, ``bool (m,)``.
         info: Information on every lane, arrays ``(m,)``.
         ended: The lanes whose episode ended, ``intp (k,)``.
         end_info: Information on these, arrays ``(k,)``.
     """
 
-    reward: FloatArray
+    reward: npt.NDArray[Any]
     finished: npt.NDArray[np.bool_]
     info: dict[str, Any]
     ended: Lanes
@@ -46,20 +47,26 @@ class Episodes:
     Args:
         task: What the episodes are about.
         num_lanes: The number of lanes, ``n``.
+        reward: What they are rewarded with.
 
     Attributes:
         task: What the episodes are about.
+        reward: What they are rewarded with.
         construction: The architectures under construction.
         contexts: The contexts of all lanes.
     """
 
-    def __init__(self, task: Task, num_lanes: int) -> None:
+    def __init__(self, task: Task, num_lanes: int, reward: Reward) -> None:
         self.task = task
-        self.construction = Construction(task.space, num_lanes, task.num_context_columns)
-        self.contexts = task.draw_contexts(np.zeros((num_lanes, task.num_context_uniforms)))
+        self.reward = reward
+        self.construction = Construction(task.layout, num_lanes)
+        self.contexts = task.generator.draw(np.zeros((num_lanes, task.generator.num_uniforms)))
         self._lanes = np.arange(num_lanes)
         self._potential = np.zeros(num_lanes)
         self._shaped = np.zeros(num_lanes)
+        # The batch that the last score of each lane is in, and its row there. Whoever is told of it gets copies.
+        self._score_batch = np.full(num_lanes, None, dtype=object)
+        self._score_row = np.zeros(num_lanes, dtype=np.intp)
 
     def reset(self, draw: Draw, lanes: Lanes | None = None, options: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Begin new episodes on some lanes, or on all.
@@ -78,19 +85,18 @@ class Episodes:
         given = self.check_options(options)
         rows = self._lanes if lanes is None else lanes
         info: dict[str, Any] = {}
-        if self.task.num_context_columns:
-            count = self.task.num_context_uniforms
-            contexts = self.task.draw_contexts(draw(rows, count) if count else np.empty((len(rows), 0)))
+        if self.task.settings.has_context:
+            generator = self.task.generator
+            count = generator.num_uniforms
+            contexts = generator.draw(draw(rows, count) if count else np.empty((len(rows), 0)))
             if given:
-                contexts = self.task.set_contexts(contexts, given)
-            self.contexts.device[rows] = contexts.device
-            self.contexts.budgets[rows] = contexts.budgets
-            start = self.construction.observation.shape[1] - self.task.num_context_columns
-            self.construction.observation[rows, start:] = self.task.context_columns(contexts)
-            info = self.task.context_info(contexts)
+                contexts = generator.replace(contexts, given)
+            self.contexts.put(rows, contexts)
+            self.construction.observation[rows, self.task.layout.context] = generator.columns(contexts)
+            info = shown(generator.info(contexts), self.reward)
         self.construction.begin(lanes)
         if self.task.settings.shaping:
-            self._potential[rows] = self.task.predict_reward(self.construction.completed(lanes), self.contexts_of(rows))
+            self._potential[rows] = self.task.predict_reward(self.construction.completed(lanes), self.contexts.of(rows))
             self._shaped[rows] = 0.0
         return info
 
@@ -114,7 +120,7 @@ class Episodes:
             draw: As for :meth:`step`.
             lanes: As for :meth:`step`.
         """
-        reward = np.zeros(len(finished))
+        reward = np.zeros((len(finished), *self.reward.shape), self.reward.dtype)
         info: dict[str, Any] = {}
         if self.task.settings.shaping:
             reward += self._shaping(finished, lanes)
@@ -122,34 +128,45 @@ class Episodes:
         if not finished.any():
             return Step(reward, finished, info, _NONE, {})
         ended = (self._lanes if lanes is None else lanes)[finished]
-        encoded, contexts = self.construction.encoded[ended], self.contexts_of(ended)
+        encoded, contexts = self.construction.encoded[ended], self.contexts.of(ended)
         noise = self.task.num_score_uniforms
         score = self.task.score(encoded, contexts, draw(ended, noise) if noise else None)
-        reward[finished] += score.outcome.reward
-        return Step(reward, finished, info, ended, self.task.report(encoded, contexts, score))
+        reward[finished] += self.reward(score, contexts)
+        self._score_batch[ended] = score
+        self._score_row[ended] = np.arange(len(ended))
+        return Step(reward, finished, info, ended, shown(self.task.report(encoded, contexts, score), self.reward))
+
+    def score_of(self, lane: int) -> Score:
+        """Return what one lane shows, arrays ``(1,)``: what it reached, or predictions while it is incomplete."""
+        rows, construction = self._lanes[lane : lane + 1], self.construction
+        if construction.position[lane] == construction.num_decisions_of(lane):
+            reached: Score = self._score_batch[lane].of(self._score_row[rows])
+            return reached
+        return self.task.score(construction.completed(rows), self.contexts.of(rows))
 
     def check_options(self, options: Mapping[str, Any] | None) -> dict[str, Any]:
         """Return the options that set a context; nothing is changed.
 
         Raises:
             ValueError: If one is unknown or not legal, or the environment shows no context.
+            TypeError: If they are no dictionary.
         """
-        given = {key: value for key, value in (options or {}).items() if key != "reset_mask"}
+        if options is not None and not isinstance(options, Mapping):
+            raise TypeError(f"options must be a dictionary or None, got {options!r}")
+        given = dict(options or {})
         unknown = set(given) - set(RESET_OPTIONS)
         if unknown:
             raise ValueError(f"unknown options {sorted(unknown)}, legal are {list(RESET_OPTIONS)}")
+        if "constraint" in given and not self.reward.constrained:
+            raise ValueError("options['constraint'] has no meaning here: the rewards are unconstrained")
         if given:
-            self.task.set_contexts(self.contexts_of(self._lanes[:1]), given)
+            self.task.generator.replace(self.contexts.of(self._lanes[:1]), given)
         return given
-
-    def contexts_of(self, lanes: Lanes) -> Contexts:
-        """Return the contexts of some lanes."""
-        return Contexts(self.contexts.device[lanes], self.contexts.budgets[lanes])
 
     def _shaping(self, finished: npt.NDArray[np.bool_], lanes: Lanes | None) -> FloatArray:
         """Return the change of the potential, which takes back at the end all that it gave."""
         rows = self._lanes if lanes is None else lanes
-        potential = self.task.predict_reward(self.construction.completed(lanes), self.contexts_of(rows))
+        potential = self.task.predict_reward(self.construction.completed(lanes), self.contexts.of(rows))
         change: FloatArray = np.where(finished, -self._shaped[rows], potential - self._potential[rows])
         self._potential[rows] = potential
         self._shaped[rows] += change

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import operator
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, SupportsIndex, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
+from hwgpt_gym.checks import suggest
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
 
@@ -22,9 +25,9 @@ def make_action_space() -> spaces.Space[np.int64]:
     return spaces.Discrete(NUM_ACTIONS)
 
 
-def make_observation_space(construction: Construction) -> spaces.Space[Observation]:
+def make_observation_space(layout: ObservationLayout) -> spaces.Space[Observation]:
     """Return the observation space of one lane."""
-    return spaces.Box(0.0, 1.0, shape=construction.observation.shape[1:], dtype=np.float32)
+    return spaces.Box(0.0, 1.0, shape=(layout.num_columns,), dtype=np.float32)
 
 
 def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MODES) -> None:
@@ -37,14 +40,45 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
         raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
 
 
-def check_action(action: SupportsIndex) -> int:
-    """Return an action as an integer.
+def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
+    """Return an autoreset mode, given as it is or by its value.
 
     Raises:
-        ValueError: If it is no integer from 0 to 2.
+        ValueError: If there is no such mode.
     """
     try:
-        choice = operator.index(action)
+        return AutoresetMode(mode)
+    except ValueError:
+        values = {item.name.replace("_", "").lower(): item.value for item in AutoresetMode}
+        near = values.get(str(mode).replace("_", "").replace("-", "").lower())
+        raise ValueError(
+            f"autoreset_mode must be one of {list(values.values())}, got {mode!r}"
+            + (f": write autoreset_mode={near!r}" if near else "")
+        ) from None
+
+
+def refuse_unknown(unknown: Mapping[str, Any], environment: type) -> None:
+    """Refuse arguments that an environment does not take, with the ones that may be meant.
+
+    Raises:
+        TypeError: If there is one.
+    """
+    for name, value in unknown.items():
+        legal = [key for key in inspect.signature(environment).parameters if key != "unknown"]
+        lanes = name == "n_envs" and "num_envs" in legal
+        right = f"write num_envs={value!r}" if lanes else suggest(name, legal)
+        # In Python's words: TorchRL takes an argument back where it reads them.
+        raise TypeError(f"{environment.__name__}() got an unexpected keyword argument {name!r}: {right}")
+
+
+def check_action(action: SupportsIndex) -> int:
+    """Return an action as an integer; the rule of :func:`check_actions` for one.
+
+    Raises:
+        ValueError: If it is no integer from 0 to 2; a bool is none.
+    """
+    try:
+        choice = -1 if action is True or action is False else operator.index(action)
     except TypeError:
         choice = -1
     if not 0 <= choice < NUM_ACTIONS:
@@ -56,7 +90,7 @@ def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.inte
     """Return the actions of all lanes as an array.
 
     Raises:
-        ValueError: If they are not ``num_lanes`` integers from 0 to 2.
+        ValueError: If they are not ``num_lanes`` integers from 0 to 2; a bool is none.
     """
     array = np.asarray(actions)
     if array.shape != (num_lanes,) or array.dtype.kind not in "iu":

@@ -63,11 +63,23 @@ class LaneStreams:
         numbers: FloatArray = self._buffer[lanes[:, None], columns]
         return numbers
 
-    def _refill(self, lane: int) -> None:
-        """Move what is left of a lane's block to its front and draw the rest anew."""
+    def generator(self, lane: int) -> np.random.Generator:
+        """Return the generator of a lane, at its next number: who draws from it draws the lane's numbers."""
+        generator = self._generator(lane)
+        # Back over what is drawn already and not used.
+        generator.bit_generator.advance(int(self._next[lane]) - _BLOCK)  # type: ignore[attr-defined]  # It is a PCG64.
+        self._next[lane] = _BLOCK
+        return generator
+
+    def _generator(self, lane: int) -> np.random.Generator:
         generator = self._generators[lane]
         if generator is None:
             generator = self._generators[lane] = seeding.np_random(self._seeds[lane])[0]
+        return generator
+
+    def _refill(self, lane: int) -> None:
+        """Move what is left of a lane's block to its front and draw the rest anew."""
+        generator = self._generator(lane)
         used = int(self._next[lane])
         row = self._buffer[lane]
         row[: _BLOCK - used] = row[used:].copy()

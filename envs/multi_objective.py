@@ -3,30 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, SupportsIndex
+from typing import Never
 
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.envs.episodes import Step
-from hwgpt_gym.envs.gym_interface import Observation, check_render_mode
-from hwgpt_gym.envs.hwgpt import HWGPTEnv
+from hwgpt_gym.envs.gym_interface import refuse_unknown
+from hwgpt_gym.envs.many_lanes import ManyLaneEnv
+from hwgpt_gym.envs.one_lane import OneLaneEnv
+from hwgpt_gym.envs.rewards import VectorReward
 from hwgpt_gym.envs.settings import DeviceArgument, make_settings
-from hwgpt_gym.envs.task import get_task
+from hwgpt_gym.envs.task import Task, get_task
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-
-if TYPE_CHECKING:
-    from hwgpt_gym.envs.view import View
-
-_SCALAR_ONLY: Final = ("penalty", "feasible", "constraint")
 
 RewardVector = npt.NDArray[np.float32]
 
 
-class HWGPTMultiObjectiveEnv(HWGPTEnv):
+class HWGPTMultiObjectiveEnv(OneLaneEnv):
     """:class:`~hwgpt_gym.envs.hwgpt.HWGPTEnv` with a vector of rewards instead of constraints.
 
     ## Rewards
@@ -49,6 +45,10 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
     >>> front = env.unwrapped.pareto_front()
     >>> len(front) > 100
     True
+
+    ## Vectorized environment
+    `gym.make_vec("HWGPT-MO-v0", num_envs=1024)` makes :class:`HWGPTMultiObjectiveVectorEnv`: all lanes in one batch,
+    rewards ``float32 (num_envs, 1 + costs)``, every autoreset mode.
 
     ## References
     Felten et al., *A Toolkit for Reliable Benchmarking and Research in Multi-Objective Reinforcement Learning*,
@@ -75,41 +75,14 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         render_mode: str | None = None,
+        **unknown: Never,
     ) -> None:
-        check_render_mode(render_mode, self.metadata["render_modes"])
-        self.render_mode = render_mode
-        self.costs = _check_costs(costs)
-        constraint = dict.fromkeys(self.costs, "p50")
-        task = get_task(make_settings(device, scale, constraint, "hinge", None, False, noise))
-        self._set_up(task)
+        refuse_unknown(unknown, type(self))
+        task, reward = _make_task(device, scale, costs, noise)
+        super().__init__(task, reward, render_mode)
+        self.costs = task.constrained
+        self.reward_space = _make_reward_space(task)
         self.reward_dim = 1 + len(self.costs)
-        dearest = [np.max(self.bench.extremes(key)[1] / self.bench.quantile(key, 0.5)) for key in self.costs]
-        # Measurements have no bound.
-        low = np.array([0.0, *(-np.inf if noise else -ratio for ratio in dearest)], dtype=np.float32)
-        high = np.array([1.0, *np.zeros(len(self.costs))], dtype=np.float32)
-        # Rounding to single precision must not put the dearest architecture outside.
-        low[1:] = np.nextafter(low[1:], np.float32(-np.inf))
-        self.reward_space = spaces.Box(low, high, dtype=np.float32)
-
-    def reset(
-        self, *, seed: int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[Observation, dict[str, Any]]:
-        """Begin an architecture; as for ``HWGPT-v0``, and the only option is ``device``.
-
-        Raises:
-            ValueError: If an option is unknown or not legal; nothing is changed then.
-        """
-        if options and "constraint" in options:
-            raise ValueError("options['constraint'] has no meaning here: the rewards are unconstrained")
-        observation, info = super().reset(seed=seed, options=options)
-        return observation, _unconstrained(info)
-
-    def step(  # type: ignore[override]  # MO-Gymnasium's convention: the reward is a vector.
-        self, action: SupportsIndex
-    ) -> tuple[Observation, RewardVector, bool, bool, dict[str, Any]]:
-        """Take the next decision; as for ``HWGPT-v0``, with a reward ``float32 (1 + costs,)``."""
-        observation, reward, terminated, truncated, info = super().step(action)
-        return observation, reward, terminated, truncated, _unconstrained(info)  # type: ignore[return-value]
 
     def pareto_front(self, gamma: float = 1.0) -> list[RewardVector]:
         """Return the exact Pareto front, of the last episode's device if there are several.
@@ -140,27 +113,75 @@ class HWGPTMultiObjectiveEnv(HWGPTEnv):
         vectors = np.column_stack([quality, -front.values[:, 1:] / medians])
         return list(vectors.astype(np.float32))
 
-    def _view(self) -> View:
-        from hwgpt_gym.envs.view import Result
 
-        view = super()._view()
-        result = Result(view.result.quality, view.result.quality)
-        return replace(view, result=result, optimum=None, reference="median", result_name="quality")
+class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
+    """Many lanes of :class:`HWGPTMultiObjectiveEnv`, stepped together without a loop over them.
 
-    def _reward(self, step: Step) -> RewardVector:
-        medians = self._episodes.task.medians[self._episodes.contexts.device[0]]
-        costs = [-step.end_info[key][0] / median for key, median in zip(self.costs, medians, strict=True)]
-        return np.array([step.end_info["quality"][0], *costs], dtype=np.float32)
+    Rewards are ``float32 (num_envs, 1 + costs)``, zeros until an episode ends. As in MO-Gymnasium's vector
+    environments, ``reward_space`` is that of one lane.
 
-    def _no_reward(self) -> RewardVector:
-        return np.zeros(self.reward_dim, dtype=np.float32)
+    Args:
+        num_envs: The number of lanes.
+        device: As for the scalar environment, as are the others up to ``render_mode``.
+        scale: The search space.
+        costs: The costs that make up the reward besides quality, at least one.
+        noise: Whether costs are measurements instead of predictions.
+        render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
+
+    Raises:
+        ValueError: If an argument is not legal.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import hwgpt_gym
+        >>> envs = gym.make_vec("HWGPT-MO-v0", num_envs=1024, costs=["latency_ms", "params"])
+        >>> observations, infos = envs.reset(seed=0)
+        >>> observations, rewards, terminations, truncations, infos = envs.step(envs.action_space.sample())
+        >>> rewards.shape
+        (1024, 3)
+    """
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        device: DeviceArgument = "a6000",
+        scale: str = "s",
+        costs: Sequence[str] = ("latency_ms",),
+        noise: bool = False,
+        render_mode: str | None = None,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        **unknown: Never,
+    ) -> None:
+        refuse_unknown(unknown, type(self))
+        task, reward = _make_task(device, scale, costs, noise)
+        super().__init__(num_envs, task, reward, render_mode, autoreset_mode)
+        self.costs = task.constrained
+        self.reward_space = _make_reward_space(task)
+        self.reward_dim = 1 + len(self.costs)
+
+
+def _make_task(device: DeviceArgument, scale: str, costs: Sequence[str], noise: bool) -> tuple[Task, VectorReward]:
+    # Gauges compare costs to the medians, which therefore stand where limits would.
+    settings = make_settings(device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise)
+    task = get_task(settings)
+    return task, VectorReward(task.constrained, task.generator.medians)
+
+
+def _make_reward_space(task: Task) -> spaces.Box:
+    """Return the bounds of the rewards."""
+    bench = task.bench
+    dearest = [np.max(bench.extremes(key)[1] / bench.quantile(key, 0.5)) for key in task.constrained]
+    # Measurements have no bound.
+    low = np.array([0.0, *(-np.inf if task.settings.noise else -ratio for ratio in dearest)], dtype=np.float32)
+    high = np.array([1.0, *np.zeros(len(dearest))], dtype=np.float32)
+    # Rounding to single precision must not put the dearest architecture outside.
+    low[1:] = np.nextafter(low[1:], np.float32(-np.inf))
+    return spaces.Box(low, high, dtype=np.float32)
 
 
 def _check_costs(costs: Sequence[str]) -> tuple[str, ...]:
     if isinstance(costs, str) or not isinstance(costs, Sequence) or not costs or len(set(costs)) < len(costs):
         raise ValueError(f"costs must list at least one cost metric, none twice, got {costs!r}")
     return tuple(get_metric(key, COST_METRICS).key for key in costs)
-
-
-def _unconstrained(info: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in info.items() if key not in _SCALAR_ONLY}

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, Encoded, SearchSpace
+from hwgpt_gym.search_space import BIAS, EMBED_DIM, N_LAYER, Encoded, SearchSpace, layers_of
 
 _BLOCK_LAYERS: Final = 6
 _STATES: Final = 4  # Three choices, and the layer that does not exist.
@@ -30,10 +30,10 @@ def names_of(space: SearchSpace, encoded: Encoded) -> npt.NDArray[Any]:
     heads, tails = _frames(space)
     depth, bias = encoded[:, N_LAYER].astype(np.intp), encoded[:, BIAS].astype(np.intp)
     names = heads[encoded[:, EMBED_DIM].astype(np.intp) * len(space.depths) + depth]
-    states = encoded[:, FIRST_LAYER:].astype(np.intp) + 1
+    states = layers_of(encoded).astype(np.intp) + 1
     for kind, values in enumerate((space.mlp_ratios, space.head_counts)):
         for start in range(0, space.max_layers, _BLOCK_LAYERS):
-            block = states[:, 2 * start + kind : 2 * (start + _BLOCK_LAYERS) + kind : 2]
+            block = states[:, start : start + _BLOCK_LAYERS, kind]
             texts = _texts(values, block.shape[1])
             names = names + texts[block @ _STATES ** np.arange(block.shape[1])[::-1]]
     result: npt.NDArray[Any] = names + tails[bias]

@@ -23,7 +23,7 @@ def picture_frames(
     Args:
         architecture: The architecture.
         device: The device.
-        objective: Whose budgets the picture shows.
+        objective: Whose limits the picture shows.
         last_only: Only the complete architecture, not every decision on the way.
 
     Returns:

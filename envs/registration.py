@@ -27,5 +27,6 @@ def register_envs() -> None:
         register(
             id="HWGPT-MO-v0",
             entry_point="hwgpt_gym.envs.multi_objective:HWGPTMultiObjectiveEnv",
+            vector_entry_point="hwgpt_gym.envs.multi_objective:HWGPTMultiObjectiveVectorEnv",
             disable_env_checker=True,
         )

@@ -1,7 +1,7 @@
 """Pictures of an episode: text, an array of pixels, a window.
 
 The layers are blocks as wide as their MLP and as high as their attention; beside them stand the predicted costs against
-their budgets, and at the end the result against the exact optimum. Matplotlib is loaded with this module, which is
+their limits, and at the end the result against the exact optimum. Matplotlib is loaded with this module, which is
 loaded by the first picture.
 """
 
@@ -18,22 +18,24 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
-from hwgpt_gym.envs.view import Gauge, View, view_of
-
-__all__ = ["Window", "draw_frame", "draw_text", "view_of"]
+from hwgpt_gym.envs.view import Gauge, View
+from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
 
 WIDTH: Final = 960
 HEIGHT: Final = 540
 
-_PAPER, _INK, _FAINT, _TRACK = "#fbfaf7", "#1f2933", "#7b8794", "#e4e7eb"
-_GOOD, _BAD, _ACCENT = "#2f9e6e", "#d64545", "#e8a33d"
-_BLUES: Final = LinearSegmentedColormap.from_list("layers", ["#a9d0e8", "#3f83b7", "#14406b"])
+_PAPER, _TRACK = "#fbfaf7", "#e4e7eb"
+_BLUES: Final = LinearSegmentedColormap.from_list("layers", ["#a9d0e8", BLUE, "#14406b"])
 _STAGE: Final = (44.0, 118.0, 572.0, 262.0)
 """Where the layers stand: left, bottom, width, height."""
 _PANEL: Final = (668.0, 248.0)
-"""Where the gauges stand: left, width."""
+"""Where quality, gauges and result stand: left, width."""
+_GAUGES: Final = (388.0, 276.0, 78.0)
+"""The first gauge's bar, the height that all share, the greatest height of one."""
+_TIGHT: Final = 60.0
+"""The height of a gauge below which its texts move closer."""
 _FULL_SCALE: Final = 1.6
-"""The multiple of its budget that a gauge shows."""
+"""The multiple of its limit that a gauge shows."""
 
 
 def draw_text(view: View) -> str:
@@ -52,9 +54,7 @@ def draw_text(view: View) -> str:
     if view.result_name != "quality":
         lines[-1] += f", {view.result_name} {view.result.reward:.3f}"
     for gauge in view.gauges:
-        verdict = "within" if gauge.ratio <= 1.0 else "over"
-        amounts = f"{_short(gauge.value)} of {_short(gauge.budget)}"
-        lines.append(f"{gauge.label} {amounts}: {verdict} {view.reference} ({gauge.ratio:.0%})")
+        lines.append(f"{gauge.label} {_amounts(gauge)}: {_verdict(gauge, view.reference)} ({gauge.ratio:.0%})")
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
         lines.append(f"exact optimum {view.optimum.reward:.3f}, regret {regret:.3f}")
@@ -106,13 +106,13 @@ class Window:
 
 def _draw_title(axes: Any, view: View) -> None:
     title = "GPT-2, complete" if view.complete else "GPT-2 under construction"
-    axes.text(44, 496, title, size=17, weight="bold", color=_INK)
-    axes.text(44, 470, f"{view.device}  ·  scale {view.space.scale}  ·  {view.headline}", size=10.5, color=_FAINT)
+    axes.text(44, 496, title, size=17, weight="bold", color=INK)
+    axes.text(44, 470, f"{view.device}  ·  scale {view.space.scale}  ·  {view.headline}", size=10.5, color=FAINT)
     facts = {"embedding": view.embed_dim, "layers": view.n_layer, "bias": view.bias}
     for i, (name, value) in enumerate(facts.items()):
         x = 44 + 150 * i
-        axes.text(x, 428, value, size=15, weight="bold", color=_FAINT if value == "?" else _INK)
-        axes.text(x, 410, name, size=9, color=_FAINT)
+        axes.text(x, 428, value, size=15, weight="bold", color=FAINT if value == "?" else INK)
+        axes.text(x, 410, name, size=9, color=FAINT)
 
 
 def _draw_layers(axes: Any, view: View) -> None:
@@ -136,69 +136,87 @@ def _draw_layers(axes: Any, view: View) -> None:
             blocks.append(block)
             colors.append(_BLUES(size))
             if slot > 30:
-                axes.text(middle, bottom + block_height + 5, str(heads), size=8.5, color=_FAINT, ha="center")
+                axes.text(middle, bottom + block_height + 5, str(heads), size=8.5, color=FAINT, ha="center")
         if mlp is not None and slot > 30:
-            color = _PAPER if size > 0.35 else _INK
+            color = _PAPER if size > 0.35 else INK
             axes.text(middle, bottom + 8, f"×{mlp}", size=8.5, color=color, ha="center")
         if slot > 30 or i % 4 == 0:
-            axes.text(middle, bottom - 18, str(i + 1), size=8.5, color=_FAINT, ha="center")
+            axes.text(middle, bottom - 18, str(i + 1), size=8.5, color=FAINT, ha="center")
     axes.add_collection(
         PatchCollection(ghosts, facecolor="none", edgecolor="#cbd2d9", linestyle=(0, (3, 3)), linewidth=0.9)
     )
     axes.add_collection(PatchCollection(blocks, facecolor=colors or "none", edgecolor=_PAPER, linewidth=0.8))
-    axes.plot([left, left + width], [bottom - 2] * 2, color=_INK, linewidth=1.1)
-    axes.text(left, 68, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=_FAINT)
+    axes.plot([left, left + width], [bottom - 2] * 2, color=INK, linewidth=1.1)
+    axes.text(left, 68, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=FAINT)
 
 
 def _draw_panel(axes: Any, view: View) -> None:
-    """Draw quality, the costs against their budgets, and the result."""
+    """Draw quality, every cost against its limit, and the result."""
     left, width = _PANEL
     axes.plot([left - 24] * 2, [40, 505], color=_TRACK, linewidth=1.2)
     state = "reached" if view.complete else "predicted"
     y = 470.0
-    axes.text(left, y + 26, f"perplexity {view.perplexity:.2f}", size=12, weight="bold", color=_INK)
-    axes.text(left + width, y + 26, state, size=9, color=_FAINT, ha="right")
+    axes.text(left, y + 26, f"perplexity {view.perplexity:.2f}", size=12, weight="bold", color=INK)
+    axes.text(left + width, y + 26, state, size=9, color=FAINT, ha="right")
     best = view.optimum.quality if view.optimum is not None else None
-    _draw_bar(axes, y, view.result.quality, "#3f83b7", mark=best)
-    axes.text(left, y - 18, f"quality {view.result.quality:.3f}", size=9, color=_FAINT)
-    y -= 86
-    for gauge in view.gauges[:3]:
-        _draw_gauge(axes, gauge, view.reference, y)
-        y -= 78
+    _draw_bar(axes, y, view.result.quality, BLUE, best)
+    axes.text(left, y - 18, f"quality {view.result.quality:.3f}", size=9, color=FAINT)
+    y, height, greatest = _GAUGES
+    height = min(height / max(len(view.gauges), 1), greatest)
+    for gauge in view.gauges:
+        _draw_gauge(axes, gauge, view.reference, y, tight=height < _TIGHT)
+        y -= height
     _draw_result(axes, view)
 
 
-def _draw_gauge(axes: Any, gauge: Gauge, reference: str, y: float) -> None:
+def _draw_gauge(axes: Any, gauge: Gauge, reference: str, y: float, tight: bool) -> None:
+    """Draw a cost against its limit: over and within differ by word, sign and hatching, not by colour alone."""
     left, width = _PANEL
-    color = _BAD if gauge.ratio > 1.0 else _GOOD
-    amount = f"{reference} {_short(gauge.budget)}"
-    axes.text(left, y + 24, gauge.label, size=10.5, weight="bold", color=_INK)
-    axes.text(left + width, y + 24, f"{gauge.ratio:.0%} of {reference}", size=9, color=color, ha="right")
-    _draw_bar(axes, y, gauge.ratio / _FULL_SCALE, color, mark=1.0 / _FULL_SCALE)
-    axes.text(left, y - 18, _short(gauge.value), size=9, color=_FAINT)
-    axes.text(left + width / _FULL_SCALE, y - 18, amount, size=9, color=_FAINT, ha="center")
+    color = GREEN if gauge.within else RED
+    above, below, overhang = (15, 13, 2) if tight else (24, 18, 4)
+    axes.text(left, y + above, gauge.label, size=10.5, weight="bold", color=INK)
+    axes.text(left + width, y + above, f"{gauge.ratio:.0%}", size=9, color=color, ha="right")
+    _draw_bar(axes, y, gauge.ratio / _FULL_SCALE, color, 1.0 / _FULL_SCALE, overhang)
+    if not gauge.within:
+        start, end = width / _FULL_SCALE, width * min(gauge.ratio / _FULL_SCALE, 1.0)
+        axes.add_patch(
+            Rectangle((left + start, y), end - start, 12, facecolor="none", edgecolor=_PAPER, hatch="////", linewidth=0)
+        )
+    sign = "✓" if gauge.within else "▲"
+    axes.text(left, y - below, f"{sign} {_verdict(gauge, reference)}", size=9, color=color)
+    axes.text(left + width, y - below, _amounts(gauge), size=9, color=FAINT, ha="right")
 
 
-def _draw_bar(axes: Any, y: float, share: float, color: str, mark: float | None = None) -> None:
+def _draw_bar(axes: Any, y: float, share: float, color: str, mark: float | None, overhang: int = 4) -> None:
     left, width = _PANEL
     for part, fill in ((1.0, _TRACK), (min(max(share, 0.0), 1.0), color)):
         if part > 0.02:
             style = "round,pad=0,rounding_size=5"
             axes.add_patch(FancyBboxPatch((left, y), part * width, 12, boxstyle=style, facecolor=fill, linewidth=0))
     if mark is not None:
-        axes.plot([left + mark * width] * 2, [y - 4, y + 16], color=_INK, linewidth=2)
+        axes.plot([left + mark * width] * 2, [y - overhang, y + 12 + overhang], color=INK, linewidth=2)
 
 
 def _draw_result(axes: Any, view: View) -> None:
     left, width = _PANEL
-    color = _INK if view.complete else _FAINT
+    color = INK if view.complete else FAINT
     axes.text(left, 92, f"{view.result.reward:.3f}", size=22, weight="bold", color=color)
-    axes.text(left, 70, view.result_name if view.complete else f"predicted {view.result_name}", size=9, color=_FAINT)
+    axes.text(left, 70, view.result_name if view.complete else f"predicted {view.result_name}", size=9, color=FAINT)
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
-        axes.text(left + width, 92, f"{view.optimum.reward:.3f}", size=22, weight="bold", color=_ACCENT, ha="right")
-        axes.text(left + width, 70, "exact optimum", size=9, color=_FAINT, ha="right")
-        axes.text(left, 44, f"regret {regret:.3f}", size=12, weight="bold", color=_GOOD if regret < 0.01 else _BAD)
+        axes.text(left + width, 92, f"{view.optimum.reward:.3f}", size=22, weight="bold", color=AMBER, ha="right")
+        axes.text(left + width, 70, "exact optimum", size=9, color=FAINT, ha="right")
+        axes.text(left, 44, f"regret {regret:.3f}", size=12, weight="bold", color=GREEN if regret < 0.01 else RED)
+
+
+def _verdict(gauge: Gauge, reference: str) -> str:
+    """Say whether a cost keeps its limit."""
+    return f"{'within' if gauge.within else 'over'} {reference}"
+
+
+def _amounts(gauge: Gauge) -> str:
+    """Write a cost and its limit."""
+    return f"{_short(gauge.value)} of {_short(gauge.limit)}"
 
 
 def _short(value: float) -> str:

@@ -7,18 +7,22 @@ than its ``DummyVecEnv`` of scalar environments and equal to it step by step.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Final
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
+from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.envs.gym_interface import Observation
+from hwgpt_gym.envs.hwgpt import HWGPTEnv
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
 Info = dict[str, Any]
@@ -39,9 +43,12 @@ class HWGPTVecEnv(VecEnv):
 
     Raises:
         ValueError: If the vector environment has another autoreset mode.
+        TypeError: If it is another environment.
     """
 
     def __init__(self, env: HWGPTVectorEnv) -> None:
+        if not isinstance(env, HWGPTVectorEnv):
+            raise TypeError(f"env must be a HWGPTVectorEnv, got {env!r}")
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"env must be of autoreset mode SAME_STEP, got {env.autoreset_mode}")
         self.env = env
@@ -54,17 +61,8 @@ class HWGPTVecEnv(VecEnv):
     def reset(self) -> Observation:
         """Begin an architecture on every lane, with the seeds and options that were set, and return observations."""
         seeds = None if all(seed is None for seed in self._seeds) else self._seeds
-        options = [item or None for item in self._options]
-        if all(item == options[0] for item in options):
-            observations, infos = self.env.reset(seed=seeds, options=options[0])
-            self.reset_infos = _split(infos, range(self.num_envs))
-        else:
-            # Lanes with options of their own: all begin, and then each with its options once more.
-            self.env.reset(seed=seeds)
-            for lane, item in enumerate(options):
-                mask = np.arange(self.num_envs) == lane
-                observations, infos = self.env.reset(seed=seeds, options={**(item or {}), "reset_mask": mask})
-                self.reset_infos[lane] = _split(infos, [lane])[0]
+        observations, infos = self.env.reset_each([item or None for item in self._options], seed=seeds)
+        self.reset_infos = _split(infos, range(self.num_envs))
         self._returns[:] = 0.0
         self._lengths[:] = 0
         self._reset_seeds()
@@ -101,11 +99,12 @@ class HWGPTVecEnv(VecEnv):
         self.env.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
-        """Return an attribute of lanes: that of the vector environment, or a lane's own ``action_masks``."""
-        lanes = list(self._get_indices(indices))
-        if attr_name == "action_masks":
-            return [self._lane_masks(lane) for lane in lanes]
-        return [getattr(self.env, attr_name)] * len(lanes)
+        """Return an attribute of lanes, each as its scalar environment would answer.
+
+        Raises:
+            AttributeError: If lanes have no such attribute.
+        """
+        return [self._lane_attr(lane, attr_name) for lane in self._get_indices(indices)]
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
         """Lanes share one state and have no attributes of their own to set.
@@ -118,14 +117,19 @@ class HWGPTVecEnv(VecEnv):
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
     ) -> list[Any]:
-        """Call ``action_masks`` or ``render`` on lanes.
+        """Call ``action_masks``, ``render`` or ``get_wrapper_attr`` on lanes.
 
         Raises:
             AttributeError: If it is another method.
         """
         lanes = list(self._get_indices(indices))
+        if method_name == "get_wrapper_attr":
+            return [self._lane_attr(lane, *method_args, **method_kwargs) for lane in lanes]
         if method_name not in ("action_masks", "render"):
-            raise AttributeError(f"lanes of HWGPTVectorEnv have the methods action_masks and render, not {method_name}")
+            raise AttributeError(
+                "lanes of HWGPTVectorEnv have the methods action_masks, render and get_wrapper_attr, "
+                f"not {method_name!r}"
+            )
         results = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [None if results is None else results[lane] for lane in lanes]
 
@@ -151,11 +155,22 @@ class HWGPTVecEnv(VecEnv):
             "t": round(time.time() - self._started, 6),
         }
 
-    def _lane_masks(self, lane: int) -> Callable[[], npt.NDArray[np.bool_]]:
-        return lambda: self.env.action_masks()[lane]
+    def _lane_attr(self, lane: int, name: str) -> Any:
+        """Return what the scalar environment of a lane would answer."""
+        if name not in _LANE_ATTRS:
+            raise AttributeError(f"lanes of HWGPTVectorEnv have the attributes {', '.join(_LANE_ATTRS)}, not {name!r}")
+        return _LANE_ATTRS[name](self, lane)
+
+    @cached_property
+    def _lane_spec(self) -> EnvSpec | None:
+        if self.env.spec is None:
+            return None
+        own = ("num_envs", "autoreset_mode", "vectorization_mode", "vector_kwargs", "wrappers")
+        kwargs = {key: value for key, value in self.env.spec.kwargs.items() if key not in own}
+        return gymnasium.make(self.env.spec.id, **kwargs).spec
 
 
-def make_vec_env(num_envs: int, *, seed: int | None = None, **kwargs: Any) -> HWGPTVecEnv:
+def make_vec_env(num_envs: int = 1, *, seed: int | None = None, **kwargs: Any) -> HWGPTVecEnv:
     """Make the fast ``VecEnv`` of ``HWGPT-v0``.
 
     Args:
@@ -165,6 +180,7 @@ def make_vec_env(num_envs: int, *, seed: int | None = None, **kwargs: Any) -> HW
 
     Raises:
         ValueError: If an argument is not legal.
+        TypeError: If there is no such argument.
 
     Example:
         >>> from sb3_contrib import MaskablePPO
@@ -172,10 +188,29 @@ def make_vec_env(num_envs: int, *, seed: int | None = None, **kwargs: Any) -> HW
         >>> venv = make_vec_env(16, device="h100", constraint={"latency_ms": "p30"}, seed=0)
         >>> model = MaskablePPO("MlpPolicy", venv, n_steps=32, seed=0).learn(1024)
     """
-    venv = HWGPTVecEnv(HWGPTVectorEnv(num_envs, autoreset_mode=AutoresetMode.SAME_STEP, **kwargs))
+    envs: Any = gymnasium.make_vec(
+        "HWGPT-v0", check_integer("num_envs", num_envs, 1), autoreset_mode=AutoresetMode.SAME_STEP.value, **kwargs
+    )
+    venv = HWGPTVecEnv(envs)
     if seed is not None:
         venv.seed(seed)
     return venv
+
+
+_LANE_ATTRS: Final[Mapping[str, Callable[[HWGPTVecEnv, int], Any]]] = {
+    "observation_space": lambda venv, lane: venv.env.single_observation_space,
+    "action_space": lambda venv, lane: venv.env.single_action_space,
+    "encoded": lambda venv, lane: venv.env.encoded[lane : lane + 1],
+    "spec": lambda venv, lane: venv._lane_spec,
+    "np_random": lambda venv, lane: venv.env.lane_generator(lane),
+    "metadata": lambda venv, lane: dict(HWGPTEnv.metadata),
+    "render_mode": lambda venv, lane: venv.env.render_mode,
+    "bench": lambda venv, lane: venv.env.bench,
+    "layout": lambda venv, lane: venv.env.layout,
+    "action_masks": lambda venv, lane: lambda: venv.env.action_masks()[lane],
+    "render": lambda venv, lane: lambda: venv.env_method("render", indices=[lane])[0],
+}
+"""What lanes have, each as its scalar environment would answer."""
 
 
 def _split(infos: Info, lanes: Iterable[int]) -> list[Info]:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.devices import DEVICES, get_device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-from hwgpt_gym.objective import Budget, Objective, Penalty
+from hwgpt_gym.objective import Limit, Objective
 from hwgpt_gym.search_space import get_search_space
 
 DeviceArgument: TypeAlias = str | Sequence[str]
 """A device by name, several to draw from, or ``"all"``."""
 
-ConstraintArgument: TypeAlias = Mapping[str, Budget | Sequence[Budget]]
-"""For each constrained cost its budget, or a range ``(low, high)`` to draw it from."""
+ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
+"""For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Budget]] = {"latency_ms": "p50"}
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
 """The constraint of an environment that is given none: the median latency of the search space on its device."""
+
+
+class LimitRange(NamedTuple):
+    """The limit of a cost, or the range that it is drawn from.
+
+    Attributes:
+        metric: The cost.
+        low: The low end, a number in the metric's unit or a quantile of the search space.
+        high: The high end; that of a fixed limit is the low one.
+    """
+
+    metric: str
+    low: Limit
+    high: Limit
 
 
 @dataclass(frozen=True)
@@ -28,42 +42,48 @@ class Settings:
     Attributes:
         scale: The search space.
         devices: The devices that episodes draw from.
-        constraint: For each constrained cost the range of its budget; a fixed one has equal ends.
-        penalty: What exceeding a budget costs.
+        constraint: The limits of costs.
+        penalty: What exceeding a limit costs.
         weight: How much.
         noise: Whether costs are measurements instead of predictions.
         shaping: Whether steps earn the change of a potential.
-        has_context: Whether device or budgets vary, and stand in the observation.
+        has_context: Whether device or limits vary, and stand in the observation.
     """
 
     scale: str
     devices: tuple[str, ...]
-    constraint: tuple[tuple[str, Budget, Budget], ...]
-    penalty: Penalty
+    constraint: tuple[LimitRange, ...]
+    penalty: str
     weight: float
     noise: bool
     shaping: bool
     has_context: bool
 
     @property
+    def constrained(self) -> tuple[str, ...]:
+        """The constrained costs."""
+        return tuple(limit.metric for limit in self.constraint)
+
+    @property
     def lowest(self) -> Objective:
-        """The objective with the low end of every budget."""
-        return Objective({metric: low for metric, low, _ in self.constraint}, self.penalty, self.weight)
+        """The objective with the low end of every limit."""
+        return Objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
 
     @property
     def highest(self) -> Objective:
-        """The objective with the high end of every budget."""
-        return Objective({metric: high for metric, _, high in self.constraint}, self.penalty, self.weight)
+        """The objective with the high end of every limit."""
+        return Objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
 
 
 def make_settings(
-    device: DeviceArgument,
-    scale: str,
-    constraint: ConstraintArgument | None,
-    penalty: str,
-    penalty_weight: float | None,
-    shaping: bool,
-    noise: bool,
+    device: DeviceArgument = "a6000",
+    scale: str = "s",
+    constraint: ConstraintArgument | None = None,
+    *,
+    penalty: str = "hinge",
+    penalty_weight: float | None = None,
+    shaping: bool = False,
+    noise: bool = False,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
 
@@ -78,22 +98,21 @@ def make_settings(
     if constraint is None:
         constraint = DEFAULT_CONSTRAINT
     if not isinstance(constraint, Mapping):
-        raise ValueError(f"constraint must map costs to budgets, got {constraint!r}")
-    ranges = {metric: _check_range(metric, budget) for metric, budget in constraint.items()}
-    settings = Settings(
+        raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
+    limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
+    # Objectives check what they are made of: both ends of every range, penalty and weight.
+    checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
+    Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
+    return Settings(
         scale=scale,
         devices=devices,
-        constraint=tuple((metric, *ends) for metric, ends in ranges.items()),
-        penalty=penalty,  # type: ignore[arg-type]  # Checked by the objective.
-        weight=penalty_weight,  # type: ignore[arg-type]
+        constraint=limits,
+        penalty=checked.penalty,
+        weight=checked.weight,
         noise=noise,
         shaping=shaping,
-        has_context=several or any(_is_range(budget) for budget in constraint.values()),
+        has_context=several or any(_is_range(limit) for limit in constraint.values()),
     )
-    checked = settings.lowest
-    _ = settings.highest
-    object.__setattr__(settings, "weight", checked.weight)
-    return settings
 
 
 def _check_devices(device: DeviceArgument) -> tuple[tuple[str, ...], bool]:
@@ -110,15 +129,14 @@ def _check_devices(device: DeviceArgument) -> tuple[tuple[str, ...], bool]:
     return names, True
 
 
-def _is_range(budget: Any) -> bool:
-    return isinstance(budget, Sequence) and not isinstance(budget, str)
+def _is_range(limit: Any) -> bool:
+    return isinstance(limit, Sequence) and not isinstance(limit, str)
 
 
-def _check_range(metric: str, budget: Any) -> tuple[Budget, Budget]:
+def _check_limit(metric: str, limit: Any) -> LimitRange:
     get_metric(metric, COST_METRICS)
-    if not _is_range(budget):
-        return budget, budget
-    if len(budget) != 2:
-        raise ValueError(f"constraint[{metric!r}] must be a budget or a range (low, high), got {budget!r}")
-    low, high = budget
-    return low, high
+    if not _is_range(limit):
+        return LimitRange(metric, limit, limit)
+    if len(limit) != 2:
+        raise ValueError(f"constraint[{metric!r}] must be a limit or a range (low, high), got {limit!r}")
+    return LimitRange(metric, *limit)

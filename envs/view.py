@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
-
-import numpy as np
 
 from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, SearchSpace
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    FIRST_LAYER,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    N_LAYER,
+    NOT_SET,
+    SearchSpace,
+)
 
 
 @dataclass(frozen=True)
 class Gauge:
-    """A cost and its budget.
+    """A cost and its limit.
 
     Attributes:
         label: The name of the cost.
         unit: Its unit.
         value: The cost, predicted while the architecture is incomplete.
-        budget: Its budget.
+        limit: Its limit.
     """
 
     label: str
     unit: str
     value: float
-    budget: float
+    limit: float
 
     @property
     def ratio(self) -> float:
-        """The cost by its budget."""
-        return self.value / self.budget
+        """The cost by its limit."""
+        return self.value / self.limit
+
+    @property
+    def within(self) -> bool:
+        """Whether the cost keeps its limit."""
+        return self.ratio <= 1.0
 
 
 @dataclass(frozen=True)
@@ -60,7 +71,7 @@ class View:
         result: What it earns, predicted while the architecture is incomplete.
         gauges: Every constrained cost.
         optimum: What the best architecture earns, once this one is complete and if it is known.
-        reference: What the gauges' budgets are called.
+        reference: What the gauges' limits are called.
         result_name: What the result's reward is called.
     """
 
@@ -73,7 +84,7 @@ class View:
     result: Result
     gauges: tuple[Gauge, ...]
     optimum: Result | None
-    reference: str = "budget"
+    reference: str = "limit"
     result_name: str = "reward"
 
     @property
@@ -104,7 +115,7 @@ class View:
                 None if mlp == NOT_SET else self.space.mlp_ratios[mlp],
                 None if head == NOT_SET else self.space.head_counts[head],
             )
-            for mlp, head in zip(self.choices[FIRST_LAYER::2], self.choices[FIRST_LAYER + 1 :: 2], strict=True)
+            for mlp, head in zip(self.choices[MLP_COLUMNS], self.choices[HEAD_COLUMNS], strict=True)
         ]
         return chosen[: (self.num_decisions - FIRST_LAYER) // 2]
 
@@ -120,52 +131,39 @@ class View:
         return "?" if choice == NOT_SET else str(values[choice])
 
 
-def view_of(episodes: Episodes, lane: int, info: Mapping[str, Any] | None = None) -> View:
-    """Return what to show of a lane.
-
-    Args:
-        episodes: The episodes.
-        lane: The lane.
-        info: The information that the lane's finished episode gave, with measured costs if it is noisy.
-    """
+def view_of(episodes: Episodes, lane: int) -> View:
+    """Return what to show of a lane: what it reached, or predictions while it is incomplete."""
     task, construction = episodes.task, episodes.construction
-    rows = np.array([lane])
-    contexts = episodes.contexts_of(rows)
-    score = task.score(construction.completed(rows), contexts)
-    values = {key: float(array[0]) for key, array in score.metrics.items()}
-    result = Result(float(score.outcome.reward[0]), float(score.outcome.quality[0]))
-    if info and "quality" in info:
-        values = {key: info[key] for key in values}
-        result = Result(info["quality"] - info.get("penalty", 0.0), info["quality"])
-    choices = tuple(construction.encoded[lane].tolist())
-    depth = choices[N_LAYER]
-    num_decisions = FIRST_LAYER + 2 * (task.space.max_layers if depth == NOT_SET else task.space.depths[depth])
-    position = int(construction.position[lane])
-    device = int(contexts.device[0])
-    budgets = tuple(contexts.budgets[0].tolist())
-    return View(
+    score = episodes.score_of(lane)
+    device, limits = int(episodes.contexts.device[lane]), tuple(episodes.contexts.limits[lane].tolist())
+    quality = float(score.outcome.quality[0])
+    position, num_decisions = int(construction.position[lane]), construction.num_decisions_of(lane)
+    view = View(
         space=task.space,
         device=get_device(task.settings.devices[device]).label,
-        choices=choices,
+        choices=tuple(construction.encoded[lane].tolist()),
         position=position,
         num_decisions=num_decisions,
-        perplexity=values["perplexity"],
-        result=result,
+        perplexity=float(score.metrics["perplexity"][0]),
+        result=Result(float(score.outcome.reward[0]), quality),
         gauges=tuple(
-            Gauge(METRICS[key].label, METRICS[key].unit, values[key], budget)
-            for key, budget in zip(task.constrained, budgets, strict=True)
+            Gauge(METRICS[key].label, METRICS[key].unit, float(score.metrics[key][0]), limit)
+            for key, limit in zip(task.constrained, limits, strict=True)
         ),
-        optimum=_optimum(task, device, budgets) if position == num_decisions else None,
+        optimum=None,
     )
+    if not episodes.reward.constrained:
+        return replace(view, result=Result(quality, quality), reference="median", result_name="quality")
+    return replace(view, optimum=_optimum(task, device, limits)) if view.complete else view
 
 
 @lru_cache(maxsize=256)
-def _optimum(task: Task, device: int, budgets: tuple[float, ...]) -> Result | None:
+def _optimum(task: Task, device: int, limits: tuple[float, ...]) -> Result | None:
     """Return what the best architecture of a context earns, proven; ``None`` if no architecture is feasible."""
     from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.optimum import solve
 
-    name, objective = task.objective_of(device, budgets)
+    name, objective = task.objective_of(device, limits)
     try:
         optimum = solve(Benchmark(task.settings.scale, name), objective)
     except ValueError:

@@ -1,6 +1,6 @@
 """From a name to a model: find the best architecture for a device, build it in torch, run it and train it a little.
 
-    python examples/build_in_torch.py --device a6000 --budget p30 --steps 3
+    python examples/build_in_torch.py --device a6000 --limit p30 --steps 3
 
 Takes about ten seconds on 2 cores and 1.4 GB of memory.
 """
@@ -16,7 +16,7 @@ from hwgpt_gym.transformer import build
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="a6000", help="the device to choose the architecture for")
-parser.add_argument("--budget", default="p30", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p30", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--tokens", type=int, default=64, help="tokens in a sequence")
 parser.add_argument("--steps", type=int, default=3, help="optimiser steps")
 parser.add_argument("--seed", type=int, default=0)
@@ -24,9 +24,9 @@ arguments = parser.parse_args()
 torch.manual_seed(arguments.seed)
 
 benchmark = Benchmark("s", arguments.device)
-optimum = solve(benchmark, Objective({"latency_ms": arguments.budget}))
+optimum = solve(benchmark, Objective({"latency_ms": arguments.limit}))
 architecture = optimum.architecture
-print(f"the best one within the budget: {architecture}")
+print(f"the best one within the limit: {architecture}")
 print(f"  width {architecture.embed_dim}, {architecture.n_layer} layers, bias: {architecture.bias}")
 print(f"  MLP ratios {architecture.mlp_ratio}, heads {architecture.n_head}")
 

@@ -1,8 +1,8 @@
-"""One policy for many devices and budgets: the episode's context stands in the observation.
+"""One policy for many devices and limits: the episode's context stands in the observation.
 
     python examples/contextual_policy.py --episodes 60000
 
-Trains PPO on four devices and a range of latency budgets, then asks the one policy for architectures, also for a
+Trains PPO on four devices and a range of limits of latency, then asks the one policy for architectures, also for a
 device that it never saw. Takes about a minute on 2 cores.
 """
 
@@ -29,12 +29,12 @@ parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 torch.set_num_threads(1)  # the networks are small: more threads only wait for one another
 
-# Every episode draws a device and a budget between two quantiles of the search space on it. The observation describes
+# Every episode draws a device and a limit between two quantiles of the search space on it. The observation describes
 # the device by its cost coefficients, not by its name: that is why another device can be asked for later.
 RANGE = {"latency_ms": ("p5", "p95")}
 lanes = make_vec_env(arguments.lanes, device=arguments.devices, constraint=RANGE, seed=arguments.seed)
 decisions = lanes.env.bench.space.num_decisions
-# The budget is one column among a hundred choices: standardised, it is not overlooked.
+# The limit is one column among a hundred choices: standardised, it is not overlooked.
 venv = VecNormalize(lanes, norm_reward=False)
 
 
@@ -62,7 +62,7 @@ model = PPO(
 )
 model.learn(decisions * arguments.episodes, callback=Anneal())
 
-print(f"{'device':>14} {'seen':>5} {'budget (ms)':>12} {'latency (ms)':>13} {'perplexity':>11} {'regret':>8}")
+print(f"{'device':>14} {'seen':>5} {'limit (ms)':>12} {'latency (ms)':>13} {'perplexity':>11} {'regret':>8}")
 regrets: dict[bool, list[float]] = {True: [], False: []}
 for device in [*arguments.devices, *arguments.unseen]:
     # A list makes the device a part of the observation even if there is only one.
@@ -77,9 +77,9 @@ for device in [*arguments.devices, *arguments.unseen]:
         optimum = solve(benchmark, Objective({"latency_ms": level}))
         seen = device in arguments.devices
         regrets[seen].append(optimum.reward - float(reward))
-        budget = optimum.objective.thresholds["latency_ms"]
+        limit = optimum.objective.limits["latency_ms"]
         print(
-            f"{device:>14} {'yes' if seen else 'no':>5} {budget:>12.2f} {info['latency_ms']:>13.2f} "
+            f"{device:>14} {'yes' if seen else 'no':>5} {limit:>12.2f} {info['latency_ms']:>13.2f} "
             f"{info['perplexity']:>11.2f} {regrets[seen][-1]:>8.4f}"
         )
 for seen, values in regrets.items():

@@ -17,7 +17,6 @@ import numpy as np
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import AGENTS, Agent, SearchProblem, make_agent, validate_result
-from hwgpt_gym.agents.variation import mutate
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
 
@@ -45,7 +44,7 @@ class SimulatedAnnealing(Agent):
         reward = problem.evaluate(current)[0]
         while problem.remaining:
             temperature = self.temperature * 0.001 ** (problem.evaluations / problem.budget)
-            mutant = mutate(problem.space, rng, current)
+            mutant = problem.space.mutate(current, rng)
             mutant_reward = problem.evaluate(mutant)[0]
             if rng.random() < np.exp(min(0.0, mutant_reward - reward) / temperature):
                 current, reward = mutant, mutant_reward

@@ -66,12 +66,12 @@ def cross_entropy_search(
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="rtx3080")
-parser.add_argument("--budget", default="p50", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--steps", type=int, default=400)
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 
-constraints: dict[str, float | str] = {"latency_ms": arguments.budget}
+constraints: dict[str, float | str] = {"latency_ms": arguments.limit}
 adapter = Adapter(arguments.device, constraints)
 rng = np.random.default_rng(arguments.seed)
 print(f"best of 1,000 random ones: reward {adapter.evaluate(adapter.sample(rng, 1000)).max():.4f}")

@@ -20,14 +20,14 @@ from hwgpt_gym.optimum import solve
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="h100")
-parser.add_argument("--budget", default="p50", help="energy: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="energy: a quantile of the search space, such as p30")
 parser.add_argument("--episodes", type=int, default=30_000, help="architectures to build while learning")
 parser.add_argument("--lanes", type=int, default=256, help="architectures that are built side by side")
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 torch.set_num_threads(1)  # the networks are small: more threads only wait for one another
 
-constraint = {"energy_j": arguments.budget}
+constraint = {"energy_j": arguments.limit}
 venv = make_vec_env(arguments.lanes, device=arguments.device, constraint=constraint, seed=arguments.seed)
 decisions = venv.env.bench.space.num_decisions
 

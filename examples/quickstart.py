@@ -1,6 +1,6 @@
 """The plain Gymnasium loop: build GPT-2s at random, and see how far from the certified optimum the best one is.
 
-    python examples/quickstart.py --device a6000 --budget p50 --episodes 1000
+    python examples/quickstart.py --device a6000 --limit p50 --episodes 1000
 
 Takes about two seconds.
 """
@@ -15,14 +15,14 @@ from hwgpt_gym.optimum import solve
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="a6000")
-parser.add_argument("--budget", default="p50", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--episodes", type=int, default=1000)
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 
 # One episode builds one architecture: embedding width, depth, bias, then MLP ratio and heads of every layer.
-# The reward comes at the end: quality (scaled log-perplexity) minus a penalty for exceeding the latency budget.
-constraint = {"latency_ms": arguments.budget}
+# The reward comes at the end: quality (scaled log-perplexity) minus a penalty for exceeding the limit of latency.
+constraint = {"latency_ms": arguments.limit}
 env = gym.make("HWGPT-v0", device=arguments.device, constraint=constraint)
 env.action_space.seed(arguments.seed)
 

@@ -19,7 +19,7 @@ from hwgpt_gym.optimum import solve
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="a6000")
-parser.add_argument("--budget", default="p50", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--updates", type=int, default=300)
 parser.add_argument("--lanes", type=int, default=128, help="architectures in one update")
 parser.add_argument("--learning-rate", type=float, default=2e-3)
@@ -29,7 +29,7 @@ arguments = parser.parse_args()
 torch.manual_seed(arguments.seed)
 torch.set_num_threads(1)
 
-constraint = {"latency_ms": arguments.budget}
+constraint = {"latency_ms": arguments.limit}
 optimum = solve(Benchmark("s", arguments.device), Objective(constraint))
 envs = gym.make_vec("hwgpt_gym:HWGPT-v0", num_envs=arguments.lanes, device=arguments.device, constraint=constraint)
 

@@ -19,7 +19,7 @@ from hwgpt_gym.optimum import solve
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="a6000")
-parser.add_argument("--budget", default="p50", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--episodes", type=int, default=30_000, help="architectures to build while learning")
 parser.add_argument("--lanes", type=int, default=256, help="architectures that are built side by side")
 parser.add_argument("--seed", type=int, default=0)
@@ -27,7 +27,7 @@ arguments = parser.parse_args()
 torch.set_num_threads(1)  # the networks are small: more threads only wait for one another
 
 # make_vec_env is a Stable-Baselines3 VecEnv over one batched state: no subprocesses, no loop over environments.
-constraint = {"latency_ms": arguments.budget}
+constraint = {"latency_ms": arguments.limit}
 venv = make_vec_env(arguments.lanes, device=arguments.device, constraint=constraint, seed=arguments.seed)
 optimum = solve(Benchmark("s", arguments.device), Objective(constraint))
 decisions = venv.env.bench.space.num_decisions  # 27 at scale s, of which shallower architectures take fewer

@@ -23,7 +23,7 @@ from hwgpt_gym.optimum import solve
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--device", default="a6000")
-parser.add_argument("--budget", default="p50", help="latency: a quantile of the search space, such as p30")
+parser.add_argument("--limit", default="p50", help="latency: a quantile of the search space, such as p30")
 parser.add_argument("--batches", type=int, default=60)
 parser.add_argument("--lanes", type=int, default=128, help="architectures that are built side by side")
 parser.add_argument("--seed", type=int, default=0)
@@ -32,7 +32,7 @@ torch.manual_seed(arguments.seed)
 torch.set_num_threads(1)
 
 # TorchRL resets finished lanes itself, so autoreset is disabled.
-constraint = {"latency_ms": arguments.budget}
+constraint = {"latency_ms": arguments.limit}
 vector_env = gym.make_vec(
     "hwgpt_gym:HWGPT-v0",
     num_envs=arguments.lanes,

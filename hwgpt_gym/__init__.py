@@ -4,12 +4,18 @@ Importing this package registers the environments. It loads neither torch, Stabl
 matplotlib: what needs them imports them when it is called.
 """
 
+from typing import TYPE_CHECKING
+
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device, get_device
 from hwgpt_gym.envs.registration import register_envs
 from hwgpt_gym.metrics import METRICS, Metric, get_metric
+from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, SearchSpace, get_search_space
 from hwgpt_gym.version import __version__
+
+if TYPE_CHECKING:
+    from hwgpt_gym.optimum import pareto_front, solve
 
 __all__ = [
     "DEVICES",
@@ -19,11 +25,31 @@ __all__ = [
     "Benchmark",
     "Device",
     "Metric",
+    "Objective",
     "SearchSpace",
     "__version__",
     "get_device",
     "get_metric",
     "get_search_space",
+    "pareto_front",
+    "solve",
 ]
+
+_LAZY = {"pareto_front": "hwgpt_gym.optimum", "solve": "hwgpt_gym.optimum"}
+
+
+def __getattr__(name: str) -> object:
+    """Load what few need when it is asked for (PEP 562)."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = globals()[name] = getattr(import_module(_LAZY[name]), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})
+
 
 register_envs()

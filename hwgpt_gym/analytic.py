@@ -34,7 +34,16 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 
 from hwgpt_gym.devices import LATENCY_BATCH_SIZES, SEQUENCE_LENGTH
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, NOT_SET, Encoded, IntArray, SearchSpace
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    NOT_SET,
+    Encoded,
+    IntArray,
+    SearchSpace,
+)
 from hwgpt_gym.surrogates.count_model import CountModel
 
 Mlp: TypeAlias = Literal["gpt2", "gated"]
@@ -114,8 +123,8 @@ def _sums(space: SearchSpace, encoded: Encoded) -> tuple[IntArray, IntArray, Int
     """Return embedding width, depth, bias (0 or 1), sum of MLP ratios and sum of heads, each ``int64 (n,)``."""
     n_layer = space.n_layer(encoded)
     ratios, heads = (
-        _sum_of_values(encoded[:, start::2], values)
-        for start, values in ((FIRST_LAYER, space.mlp_ratios), (FIRST_LAYER + 1, space.head_counts))
+        _sum_of_values(encoded[:, columns], values)
+        for columns, values in ((MLP_COLUMNS, space.mlp_ratios), (HEAD_COLUMNS, space.head_counts))
     )
     embed_dim = np.asarray(space.embed_dims, dtype=np.int64)[encoded[:, EMBED_DIM]]
     return embed_dim, n_layer, encoded[:, BIAS].astype(np.int64), ratios, heads
@@ -156,10 +165,7 @@ def count_model(space: SearchSpace, metric: Literal["params", "flops"]) -> Count
         base = 2 * VOCABULARY_SIZE * SEQUENCE_LENGTH * width
         mlp = 2 * matrices * SEQUENCE_LENGTH * width**2 * ratio
         head = SEQUENCE_LENGTH * (8 * HEAD_SIZE * width + 4 * HEAD_SIZE * SEQUENCE_LENGTH) * heads
-    shape = (len(embed_dim), len(bias), 3)
+    arrays = {"base": base, "mlp": mlp, "head": head}
     return CountModel(
-        space,
-        np.broadcast_to(base, (3, 3, 2)).copy(),
-        np.broadcast_to(mlp, shape).copy(),
-        np.broadcast_to(head, shape).copy(),
+        space, **{name: np.broadcast_to(arrays[name], shape).copy() for name, shape in CountModel.shapes().items()}
     )

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym import analytic
-from hwgpt_gym.devices import DEVICES, Device, get_device
-from hwgpt_gym.metrics import DEVICE_METRICS, METRICS, get_metric
+from hwgpt_gym.devices import Device, get_device
+from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -48,7 +48,7 @@ class Benchmark:
         surrogates: The surrogates of the scale, of all devices.
 
     Raises:
-        ValueError: If the scale or a device is unknown, or no or a repeated device is listed.
+        ValueError: If the scale or a device is unknown, to the surrogates too, or no or a repeated device is listed.
 
     Example:
         >>> import numpy as np
@@ -66,13 +66,15 @@ class Benchmark:
         surrogates: Surrogates | None = None,
     ) -> None:
         self.space: SearchSpace = surrogates.space if surrogates else get_search_space(scale)
-        self._several, self.devices = _resolve_devices(device)
         self.surrogates: Surrogates = surrogates or load_surrogates(scale)
-        self._device_index = np.array([item.index for item in self.devices], dtype=np.intp)
+        self._several, self.devices = _resolve_devices(device, self.surrogates.devices)
+        positions = [self.surrogates.index_of(item.name) for item in self.devices]
+        self._device_index = np.array(positions, dtype=np.intp)
         self._metrics = tuple(key for key in METRICS if self.devices or key not in DEVICE_METRICS)
         self._count_models = self._bind_costs()
         self._stacks: dict[tuple[str, ...], tuple[CountModel, dict[str, int | slice]]] = {}
         self._quantiles: dict[tuple[str, float], FloatArray] = {}
+        self._views: dict[str, Benchmark] = {}
 
     @property
     def scale(self) -> str:
@@ -88,6 +90,28 @@ class Benchmark:
     def metrics(self) -> tuple[str, ...]:
         """The metrics that this benchmark predicts; without a device, those that need none."""
         return self._metrics
+
+    def on(self, device: str | Device) -> Benchmark:
+        """Return the benchmark of one of the devices alone; made once for each.
+
+        Args:
+            device: One of :attr:`devices`, by name whatever the case.
+
+        Raises:
+            ValueError: If it is none of them.
+
+        Example:
+            >>> Benchmark("s", ["a6000", "h100"]).on("h100")
+            Benchmark(scale='s', device='h100')
+        """
+        name = device.name if isinstance(device, Device) else get_device(device).name
+        if name not in [item.name for item in self.devices]:
+            raise ValueError(f"device must be one of {[item.name for item in self.devices]}, got {name!r}")
+        if not self._several:
+            return self
+        if name not in self._views:
+            self._views[name] = Benchmark(self.scale, name, self.surrogates)
+        return self._views[name]
 
     def __repr__(self) -> str:
         names: Any = [device.name for device in self.devices] if self._several else self.device and self.device.name
@@ -268,8 +292,7 @@ class Benchmark:
         Raises:
             ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.
         """
-        self._check_metrics([metric])
-        is_cost = METRICS[metric].kind == "cost"
+        is_cost = get_metric(metric).kind == "cost"
         return layer_effects(metric, self.count_model(metric) if is_cost else self.chain_model(metric))
 
     def chain_model(self, metric: Literal["perplexity", "accuracy"] | str) -> ChainModel:
@@ -283,13 +306,27 @@ class Benchmark:
         return model
 
     def count_model(self, metric: str) -> CountModel:
-        """Return the count model of a cost: of the device, or with an axis of devices if there are several.
+        """Return the count model of a cost, of one device: what is exact is exact of one device.
 
         Raises:
-            ValueError: If it is no cost, or needs a device and there is none.
+            ValueError: If it is no cost, or depends on the device and the benchmark is not of one (see :meth:`on`).
         """
-        get_metric(metric, self._count_models)
+        get_metric(metric, COST_METRICS)
+        self.check_one_device([metric])
         return self._count_models[metric]
+
+    def check_one_device(self, metrics: Iterable[str]) -> None:
+        """Check that metrics have one value for each architecture.
+
+        Raises:
+            ValueError: If a metric is unknown, or depends on the device and the benchmark is not of one.
+        """
+        for metric in metrics:
+            if get_metric(metric).per_device and self.device is None:
+                raise ValueError(
+                    f"{metric!r} depends on the device: make the benchmark of one device, or choose one of several "
+                    f"with bench.on(device); got {self!r}"
+                )
 
     def _check_metrics(self, metrics: Iterable[str] | None) -> tuple[str, ...]:
         if metrics is None:
@@ -348,13 +385,12 @@ class Benchmark:
                 width += len(model.base) if several else 1
             parts = [
                 np.concatenate([getattr(model, name).reshape(-1, *shape) for model in models])
-                for name, shape in (("base", (3, 3, 2)), ("mlp", (3, 2, 3)), ("head", (3, 2, 3)))
+                for name, shape in CountModel.shapes().items()
             ]
             self._stacks[keys] = (CountModel(self.space, *parts), columns)
         return self._stacks[keys]
 
     def _bind_costs(self) -> dict[str, CountModel]:
-        index: Any = self._device_index.tolist() if self._several else (self.device and self.device.index)
         costs = {
             "params": analytic.count_model(self.space, "params"),
             "flops": analytic.count_model(self.space, "flops"),
@@ -363,7 +399,8 @@ class Benchmark:
             if key not in DEVICE_METRICS:
                 costs[key] = model
             elif self.devices:
-                costs[key] = model[index]
+                index = self._device_index.tolist()
+                costs[key] = model[index if self._several else index[0]]
         return costs
 
     def _single_models(self, metric: str) -> list[CountModel]:
@@ -372,16 +409,16 @@ class Benchmark:
 
 
 def _resolve_devices(
-    device: str | Device | Sequence[str | Device] | None,
+    device: str | Device | Sequence[str | Device] | None, known: tuple[str, ...]
 ) -> tuple[bool, tuple[Device, ...]]:
-    """Return whether several devices are meant, and the devices."""
+    """Return whether several devices are meant, and the devices; ``"all"`` are the known ones."""
     if device is None:
         return False, ()
     if isinstance(device, Device):
         return False, (device,)
     if isinstance(device, str):
         if device.lower() == "all":
-            return True, tuple(DEVICES.values())
+            return True, tuple(map(get_device, known))
         return False, (get_device(device),)
     devices = tuple(item if isinstance(item, Device) else get_device(item) for item in device)
     if not devices:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
 from numbers import Integral
 
 import numpy as np
@@ -47,3 +48,21 @@ def check_choice(name: str, value: object, legal: Sequence[object]) -> None:
     """
     if value not in legal:
         raise ValueError(f"{name} must be one of {list(legal)}, got {value!r}")
+
+
+def check_extra(module: str, extra: str) -> None:
+    """Check that an optional library is installed, before the work that needs it.
+
+    Args:
+        module: The library's module.
+        extra: The extra of this package that installs it.
+
+    Raises:
+        ModuleNotFoundError: If it is not; the message says how to install it.
+    """
+    try:
+        found = find_spec(module)
+    except ValueError:  # It was loaded, and taken out again.
+        found = None
+    if found is None:
+        raise ModuleNotFoundError(f"{module} is not installed: pip install 'hwgpt-gym[{extra}]'", name=module)

@@ -200,7 +200,8 @@ class HWGPT:
         for name in names:
             if name not in _METRICS:
                 raise ValueError(f"unknown metric {name!r}: {suggest(name, _METRICS)}")
-        columns = {name: get_device(name).index for name in devices}
+        order = [device.name for device in self._benchmark.devices]
+        columns = {name: order.index(get_device(name).name) for name in devices}
         encoded = self._architecture().encode()
         keys = [_METRICS[name] for name in names]
         if self._noise and set(names) & set(self.hw_metrics_surrogate):

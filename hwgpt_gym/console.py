@@ -10,16 +10,19 @@ from typing import Any, Final
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 NARROW: Final = 120
 """Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
 
 
-output = Console(highlight=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW)
-"""Where results go."""
+output = Console(
+    highlight=False, markup=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW
+)
+"""Where results go. What is printed may be a name that somebody chose, so brackets in it mean nothing: use Text."""
 
 
-messages = Console(stderr=True, highlight=False)
+messages = Console(stderr=True, highlight=False, markup=False)
 """Where progress and remarks go, so that results can be piped."""
 
 
@@ -37,7 +40,9 @@ def print_json(value: object) -> None:
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
-def make_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> Table:
+def make_table(
+    title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[int] = ()
+) -> Table:
     """Make a table; the columns at the positions ``right`` hold numbers."""
     table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):

@@ -8,7 +8,6 @@ upstream's profiling code and raw results (https://github.com/automl/HW-GPT-Benc
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Final, Literal
 
 from hwgpt_gym.checks import suggest
@@ -65,11 +64,6 @@ class Device:
     def __str__(self) -> str:
         return self.name
 
-    @cached_property
-    def index(self) -> int:
-        """Its position in :data:`DEVICES`, which is its position in arrays over all devices."""
-        return list(DEVICES).index(self.name)
-
     def conditions(self, metric: str, scale: str) -> ProfilingConditions:
         """Return the conditions under which a metric was profiled on this device.
 
@@ -116,7 +110,7 @@ DEVICES: Final[dict[str, Device]] = {
         Device("cpu_amd_7452", "AMD EPYC 7452", "cpu", "float32"),
     )
 }
-"""The thirteen devices by name; their order is that of arrays over all devices."""
+"""The thirteen devices by name. Arrays over devices name their own (:attr:`Benchmark.devices`), in any order."""
 
 
 def get_device(name: str) -> Device:

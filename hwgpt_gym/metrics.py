@@ -88,6 +88,9 @@ COST_METRICS: Final = tuple(key for key, metric in METRICS.items() if metric.kin
 DEVICE_METRICS: Final = tuple(key for key, metric in METRICS.items() if metric.per_device)
 """The metrics that depend on the device."""
 
+MEMORY_METRICS: Final = tuple(key for key in COST_METRICS if key.endswith("_memory_mb"))
+"""The memories: measured, but not on every device."""
+
 
 def get_metric(key: str, legal: Iterable[str] = METRICS) -> Metric:
     """Return a metric.

@@ -6,88 +6,55 @@ architecture and :math:`p_{min}`, :math:`p_{max}` its exact extremes over the se
 .. math:: quality = \frac{\ln p_{max} - \ln p}{\ln p_{max} - \ln p_{min}} \in [0, 1], \qquad
     reward = quality - penalty.
 
-With :math:`r_i = m_i / T_i` the ratios of the constrained costs to their budgets and :math:`w > 0` the weight, the
-penalty is one of
-
-=============  ==========================================  ==================  =====================================
-name           penalty                                     default :math:`w`   source
-=============  ==========================================  ==================  =====================================
-``hinge``      :math:`w \sum_i \max(0, r_i - 1)`           2                   the exact-penalty form of a budget
-``absolute``   :math:`w \sum_i \lvert r_i - 1 \rvert`      2                   TuNAS (arXiv 2008.06120), the absolute
-                                                                               reward :math:`Q + \beta |T/T_0 - 1|`
-                                                                               with :math:`\beta = -w`
-``power``      :math:`quality\,(1 - \prod_i r_i^{-w})`     0.07                MnasNet (arXiv 1807.11626), eq. 2 and
-                                                                               3 with :math:`\alpha = \beta = -w`:
-                                                                               :math:`reward = quality \prod r_i^{-w}`
-``hard``       0 if all :math:`r_i \le 1`,                 1                   death penalty: an infeasible
-               else :math:`quality + w`                                        architecture earns :math:`-w`
-=============  ==========================================  ==================  =====================================
-
-``absolute`` also punishes what is cheaper than the budget, and ``power`` rewards it: its penalty is then negative.
-The default of ``power`` is MnasNet's. TuNAS scales its weight to accuracies that hardly differ; quality spans 0 to 1
-here, so ``absolute`` takes the weight of ``hinge``.
+The penalty grows with the ratios of the constrained costs to their limits; :mod:`hwgpt_gym.penalties` has the formulas.
 """
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import suggest
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
+from hwgpt_gym.penalties import Outcome, get_penalty, outcome
 from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
 
-Penalty: TypeAlias = Literal["hinge", "absolute", "power", "hard"]
-Budget: TypeAlias = float | str
+Limit: TypeAlias = float | str
 """The bound of a cost: a number in the metric's unit, or a quantile of the search space such as ``"p30"``."""
 
-PENALTIES: Final[tuple[Penalty, ...]] = get_args(Penalty)
-DEFAULT_WEIGHTS: Final[Mapping[str, float]] = MappingProxyType(
-    {"hinge": 2.0, "absolute": 2.0, "power": 0.07, "hard": 1.0}
-)
+DEFAULT_PENALTY: Final = "hinge"
+"""The penalty where none is given, in every interface."""
+
 _QUANTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
 
-class Outcome(NamedTuple):
-    """What architectures earn; ``reward == quality - penalty`` to the last bit.
-
-    Attributes:
-        reward: ``float64 (n,)``.
-        quality: Scaled log-perplexity, from 0 (worst) to 1 (best), ``float64 (n,)``.
-        penalty: ``float64 (n,)``.
-        feasible: Whether every constraint is met, ``bool (n,)``.
-    """
-
-    reward: FloatArray
-    quality: FloatArray
-    penalty: FloatArray
-    feasible: npt.NDArray[np.bool_]
-
-
-@dataclass(frozen=True, repr=False)
+@dataclass(frozen=True, repr=False, init=False)
 class Objective:
     """What to search for: the best quality under constraints on costs.
 
+    Args:
+        constraints: For each constrained cost its limit: a positive number in the metric's unit, or a quantile of the
+            search space, ``"p0"`` to ``"p100"`` (``"p50"`` is the median, decimals are allowed).
+        penalty: What exceeding a limit costs, one of :data:`hwgpt_gym.penalties.PENALTIES`.
+        weight: How much, positive; the penalty's own by default.
+
     Attributes:
-        constraints: For each constrained cost its budget: a positive number in the metric's unit, or a quantile of
-            the search space, ``"p0"`` to ``"p100"`` (``"p50"`` is the median, decimals are allowed).
-        penalty: What exceeding a budget costs: ``"hinge"``, ``"absolute"``, ``"power"`` or ``"hard"``; see
-            :mod:`hwgpt_gym.objective` for the formulas.
-        weight: How much, positive; by default the penalty's own of :data:`DEFAULT_WEIGHTS`.
+        constraints: The limits by cost, read-only.
+        penalty: The name of the penalty.
+        weight: Its weight.
 
     Raises:
-        ValueError: If a metric is unknown or no cost, a budget is not positive and finite nor a quantile, or
+        ValueError: If a metric is unknown or no cost, a limit is not positive and finite nor a quantile, or
             penalty or weight are not legal.
 
     Example:
@@ -95,20 +62,24 @@ class Objective:
         {'constraints': {'latency_ms': 20.0, 'params': 'p50'}, 'penalty': 'hinge', 'weight': 2.0}
     """
 
-    constraints: Mapping[str, Budget] = field(default_factory=dict)
-    penalty: Penalty = "hinge"
-    weight: float = None  # type: ignore[assignment]  # The penalty's own default; a float once constructed.
+    constraints: Mapping[str, Limit]
+    penalty: str
+    weight: float
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.constraints, Mapping):
-            raise ValueError(f"constraints must map metrics to budgets, got {self.constraints!r}")
-        budgets = {metric: _check_budget(metric, budget) for metric, budget in self.constraints.items()}
-        if self.penalty not in PENALTIES:
-            raise ValueError(f"unknown penalty {self.penalty!r}: {suggest(str(self.penalty), PENALTIES)}")
-        weight = DEFAULT_WEIGHTS[self.penalty] if self.weight is None else self.weight
+    def __init__(
+        self,
+        constraints: Mapping[str, Limit] = MappingProxyType({}),
+        penalty: str = DEFAULT_PENALTY,
+        weight: float | None = None,
+    ) -> None:
+        if not isinstance(constraints, Mapping):
+            raise ValueError(f"constraints must map metrics to limits, got {constraints!r}")
+        limits = {metric: _check_limit(metric, limit) for metric, limit in constraints.items()}
+        weight = get_penalty(penalty).default_weight if weight is None else weight
         if not _is_positive(weight):
             raise ValueError(f"weight must be a positive finite number, got {weight!r}")
-        object.__setattr__(self, "constraints", MappingProxyType(budgets))
+        object.__setattr__(self, "constraints", MappingProxyType(limits))
+        object.__setattr__(self, "penalty", penalty)
         object.__setattr__(self, "weight", float(weight))
 
     def __repr__(self) -> str:
@@ -146,33 +117,33 @@ class Objective:
         for metric in self.constraints:
             if metric not in bench.metrics:
                 raise ValueError(f"constraint {metric!r} depends on the device: make the benchmark with device=…")
-        thresholds = {
-            metric: bench.quantile(metric, float(budget[1:]) / 100.0) if isinstance(budget, str) else budget
-            for metric, budget in self.constraints.items()
+        limits = {
+            metric: bench.quantile(metric, float(limit[1:]) / 100.0) if isinstance(limit, str) else limit
+            for metric, limit in self.constraints.items()
         }
         least, greatest = bench.extremes("perplexity")
-        return BoundObjective(self, thresholds, (math.log(least), math.log(greatest)))
+        return BoundObjective(self, limits, (math.log(least), math.log(greatest)))
 
 
 @dataclass(frozen=True)
 class BoundObjective:
-    """An objective for one benchmark: every budget is a number.
+    """An objective for one benchmark: every limit is a number.
 
     Attributes:
         objective: The objective.
-        thresholds: The budget of each constrained cost in its unit. Of a benchmark of several devices, a quantile
-            of a cost that depends on the device is ``float64 (devices,)``.
+        limits: The limit of each constrained cost in its unit. Of a benchmark of several devices, a quantile of a cost
+            that depends on the device is ``float64 (devices,)``.
         log_perplexity_range: The least and greatest log-perplexity of the search space.
     """
 
     objective: Objective
-    thresholds: Mapping[str, Any]
+    limits: Mapping[str, Any]
     log_perplexity_range: tuple[float, float]
 
     @property
     def metrics(self) -> tuple[str, ...]:
         """The metrics that :meth:`evaluate` needs."""
-        return ("perplexity", *self.thresholds)
+        return ("perplexity", *self.limits)
 
     def quality(self, perplexity: FloatArray) -> FloatArray:
         """Return the quality of perplexities, ``float64`` of the same shape."""
@@ -187,99 +158,62 @@ class BoundObjective:
         np.minimum(quality, 1.0, out=quality)
         return np.maximum(quality, 0.0, out=quality)
 
-    def evaluate(
-        self, metrics: Mapping[str, FloatArray], thresholds: Mapping[str, npt.ArrayLike] | None = None
-    ) -> Outcome:
+    def evaluate(self, metrics: Mapping[str, FloatArray], limits: Mapping[str, npt.ArrayLike] | None = None) -> Outcome:
         """Return what architectures earn.
 
         Args:
             metrics: Perplexity and the constrained costs (see :attr:`metrics`), each ``float64 (n,)``; others are
                 ignored.
-            thresholds: Budgets that replace the bound ones, in the metric's unit: a number, or one for each row,
+            limits: Limits that replace the bound ones, in the metric's unit: a number, or one for each row,
                 ``float64 (n,)``.
 
         Raises:
-            ValueError: If a metric is missing or not of shape ``(n,)``, or a threshold is not positive or not of a
+            ValueError: If a metric is missing or not of shape ``(n,)``, or a limit is not positive or not of a
                 constrained metric.
         """
-        budgets = {**self.thresholds, **self._check_thresholds(thresholds)} if thresholds else self.thresholds
+        bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
         try:
             quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            ratios = [metrics[key] / budget for key, budget in budgets.items()]
+            ratios = [metrics[key] / bound for key, bound in bounds.items()]
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
-        for key, ratio in zip(budgets, ratios, strict=True):
+        for key, ratio in zip(bounds, ratios, strict=True):
             if ratio.shape != quality.shape:
                 raise ValueError(
-                    f"{key!r} by its threshold must have the shape {quality.shape} of the perplexity, got "
+                    f"{key!r} by its limit must have the shape {quality.shape} of the perplexity, got "
                     f"{ratio.shape}; evaluate one device at a time"
                 )
-            if budgets[key] is self.thresholds[key] and isinstance(budgets[key], np.ndarray):
-                raise ValueError(f"{key!r} has a threshold for every device: give the rows' own ones as thresholds")
-        return outcome_of(quality, ratios, self.objective.penalty, self.objective.weight)
+            if bounds[key] is self.limits[key] and isinstance(bounds[key], np.ndarray):
+                raise ValueError(f"{key!r} has a limit for every device: give the rows' own ones as limits")
+        return self.outcome(quality, ratios)
 
-    def _check_thresholds(self, thresholds: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
-        arrays = {key: np.asarray(value, dtype=np.float64) for key, value in thresholds.items()}
+    def outcome(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> Outcome:
+        """Return what qualities and the ratios of costs to limits earn (:func:`hwgpt_gym.penalties.outcome`)."""
+        return outcome(quality, ratios, get_penalty(self.objective.penalty), self.objective.weight)
+
+    def _check_limits(self, limits: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
+        arrays = {key: np.asarray(value, dtype=np.float64) for key, value in limits.items()}
         for key, array in arrays.items():
-            if key not in self.thresholds:
-                raise ValueError(f"threshold for {key!r}, which is not constrained: {list(self.thresholds)} are")
+            if key not in self.limits:
+                raise ValueError(f"limit for {key!r}, which is not constrained: {list(self.limits)} are")
             if not (array > 0.0).all():
-                raise ValueError(f"thresholds[{key!r}] must be positive, got {array.min()}")
+                raise ValueError(f"limits[{key!r}] must be positive, got {array.min()}")
         return arrays
 
 
-def outcome(quality: FloatArray, ratios: FloatArray, penalty: Penalty, weight: float) -> Outcome:
-    """Return what architectures earn, from their quality and the ratios of their costs to the budgets.
-
-    Args:
-        quality: ``float64 (n,)``, within 0 and 1.
-        ratios: Cost by budget of every constraint, ``float64 (n, constraints)``, positive.
-        penalty: The form of the penalty.
-        weight: The weight of the penalty, positive.
-
-    Raises:
-        ValueError: If the penalty is unknown.
-    """
-    return outcome_of(quality, np.moveaxis(ratios, -1, 0), penalty, weight)
-
-
-def outcome_of(quality: FloatArray, ratios: Iterable[FloatArray], penalty: Penalty, weight: float) -> Outcome:
-    """As :func:`outcome`, with one array of ratios a constraint, each of the shape of ``quality``."""
-    feasible = np.ones(quality.shape, dtype=np.bool_)
-    total = np.ones_like(quality) if penalty == "power" else np.zeros_like(quality)
-    for ratio in ratios:
-        feasible &= ratio <= 1.0
-        if penalty == "hinge":
-            total += np.maximum(ratio - 1.0, 0.0)
-        elif penalty == "absolute":
-            total += np.abs(ratio - 1.0)
-        elif penalty == "power":
-            total *= ratio
-    if penalty in ("hinge", "absolute"):
-        total *= weight
-    elif penalty == "power":
-        # One power of the product: prod r^-w = (prod r)^-w.
-        total = quality * (1.0 - total**-weight)
-    elif penalty == "hard":
-        total = np.where(feasible, 0.0, quality + weight)
-    else:
-        raise ValueError(f"unknown penalty {penalty!r}: {suggest(str(penalty), PENALTIES)}")
-    return Outcome(quality - total, quality, total, feasible)
-
-
-def _check_budget(metric: str, budget: Budget) -> Budget:
+def _check_limit(metric: str, limit: Limit) -> Limit:
     if get_metric(metric).kind != "cost":
         raise ValueError(f"{metric!r} is a quality, not a cost: constraints bound {list(COST_METRICS)}")
-    if isinstance(budget, str):
-        match = _QUANTILE.fullmatch(budget)
+    if isinstance(limit, str):
+        match = _QUANTILE.fullmatch(limit)
         if match and float(match[1]) <= 100.0:
-            return budget
-    elif _is_positive(budget):
-        return float(budget)
+            return limit
+    elif _is_positive(limit):
+        return float(limit)
     unit = METRICS[metric].unit
     raise ValueError(
         f"constraints[{metric!r}] must be a positive finite number{f' of {unit}' if unit else ''} or a quantile from "
-        f"'p0' to 'p100', got {budget!r}"
+        f"'p0' to 'p100', got {limit!r}"
     )
 
 

@@ -84,6 +84,47 @@ def non_domination_ranks(losses: npt.ArrayLike) -> npt.NDArray[np.int64]:
     return np.asarray(moocore.pareto_rank(points), dtype=np.int64)
 
 
+def crowding_distances(losses: FloatArray) -> FloatArray:
+    """Return the crowding distance of every point of a front, ``float64 (n,)`` (Deb et al., 2002, section III-B).
+
+    Args:
+        losses: The points, ``float64 (n, objectives)``.
+    """
+    total = np.zeros(len(losses))
+    for column in losses.T:
+        order: npt.NDArray[np.intp] = np.argsort(column, kind="stable")
+        gaps = np.full(len(order), np.inf)
+        extent = column[order[-1]] - column[order[0]]
+        if extent > 0.0:
+            gaps[1:-1] = (column[order[2:]] - column[order[:-2]]) / extent
+        total[order] += gaps
+    return total
+
+
+def crowded_ranks(losses: FloatArray) -> npt.NDArray[np.int64]:
+    """Return the rank of every point by the front it belongs to, then by its crowding distance in that front.
+
+    This is the crowded-comparison order of NSGA-II (Deb et al., 2002, section III-B).
+
+    Args:
+        losses: The points, less is better in every column, ``float64 (n, objectives)``.
+
+    Returns:
+        ``int64 (n,)``, from 0, the best, to ``n`` - 1; of points that are equal in both the first is better.
+
+    Raises:
+        ValueError: If the points are no finite matrix.
+    """
+    fronts = non_domination_ranks(losses)
+    distances = np.zeros(len(losses))
+    for front in np.unique(fronts):
+        members = fronts == front
+        distances[members] = crowding_distances(losses[members])
+    ranks = np.empty(len(losses), dtype=np.int64)
+    ranks[np.lexsort((-distances, fronts))] = np.arange(len(losses))
+    return ranks
+
+
 def box(bench: Benchmark, metrics: Sequence[str]) -> Box:
     """Return the ideal and the reference point of a benchmark.
 
@@ -94,9 +135,8 @@ def box(bench: Benchmark, metrics: Sequence[str]) -> Box:
     Raises:
         ValueError: If a metric is unknown, or depends on the device and the benchmark is not of one.
     """
+    bench.check_one_device(metrics)
     ranges = [bench.extremes(metric) for metric in metrics]
-    if any(np.ndim(least) for least, _ in ranges):
-        raise ValueError(f"points need one device, got {bench!r}")
     lower = losses_sign(metrics) > 0.0
     least, greatest = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
     return Box(np.where(lower, least, greatest), np.where(lower, greatest, least))

@@ -1,20 +1,17 @@
-"""Figures of the benchmark. ``python -m hwgpt_gym.plotting --help`` draws them from the command line."""
+"""Figures of the benchmark; ``hwgpt-gym plot`` draws them from the command line."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import numpy as np
-import typer
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.dataset.measurements import DATASET_VARIABLE, load_dataset
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.optimum import ParetoFront, pareto_front
+from hwgpt_gym.optimum import ParetoFront
 from hwgpt_gym.pareto import box, hypervolume_ratio, losses_sign, non_dominated
 from hwgpt_gym.search_space import Encoded
-from hwgpt_gym.style import new_figure, save_figure
+from hwgpt_gym.style import new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -65,36 +62,16 @@ def plot_front(
     return axes
 
 
-def _draw_front(
-    output: Annotated[Path, typer.Argument(help="The picture to write.")],
-    scale: str = "s",
-    device: str = "a6000",
-    dataset: Annotated[
-        Path | None, typer.Option(help="Folder of measurements: draw its architectures.", envvar=DATASET_VARIABLE)
-    ] = None,
-    samples: Annotated[int, typer.Option(help="Random architectures to draw.")] = 10_000,
-    seed: int = 0,
-) -> None:
-    """Draw the exact front of perplexity and latency over random architectures and the dataset's."""
-    from rich import print
+def compare_with_front(bench: Benchmark, front: ParetoFront, encoded: Encoded) -> tuple[float, int]:
+    """Return the share of a front's hypervolume that architectures reach, and how many lie beyond the front.
 
-    bench = Benchmark(scale, device)
-    front = pareto_front(bench)
-    compared = {"random": bench.space.sample(np.random.default_rng(seed), samples)}
-    if dataset:
-        compared["dataset"] = load_dataset(dataset)[scale].encoded
-    figure = new_figure()
-    plot_front(bench, front, sampled=compared["random"], measured=compared.get("dataset"), axes=figure.add_subplot())
-    save_figure(figure, output)
-    print(f"exact front: {len(front)} architectures")
-    for name, encoded in compared.items():
-        predicted = bench.evaluate(encoded, front.metrics)
-        values = np.stack([predicted[metric] for metric in front.metrics], axis=1)
-        ratio = hypervolume_ratio(values, front.values, box(bench, front.metrics))
-        both = np.concatenate([front.values, values]) * losses_sign(front.metrics)
-        beyond = int(non_dominated(both)[len(front) :].sum())
-        print(f"{name}: {len(encoded)} architectures, hypervolume ratio {ratio:.4f}, beyond the front {beyond}")
-
-
-if __name__ == "__main__":
-    typer.run(_draw_front)
+    Args:
+        bench: The benchmark of the front.
+        front: The front.
+        encoded: The architectures, ``int8 (n, D)``.
+    """
+    predicted = bench.evaluate(encoded, front.metrics)
+    values = np.stack([predicted[metric] for metric in front.metrics], axis=1)
+    both = np.concatenate([front.values, values]) * losses_sign(front.metrics)
+    beyond = int(non_dominated(both)[len(front) :].sum())
+    return hypervolume_ratio(values, front.values, box(bench, front.metrics)), beyond

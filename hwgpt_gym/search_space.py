@@ -1,12 +1,7 @@
 """The search spaces of HW-GPT-Bench, and what an architecture is.
 
-A batch of architectures is an ``int8`` array ``(n, D)`` of *choice indices*, ``D = 3 + 2 * max_layers``::
-
-    [embed_dim, n_layer, bias, mlp_0, head_0, mlp_1, head_1, ...]
-
-``-1`` marks a layer that does not exist (it lies beyond the depth) or a decision that is not taken yet.
-This encoding is the state of the environment, the input of the surrogates and the output of the solver;
-:class:`Architecture` is its readable counterpart for one architecture at a time.
+A batch of architectures is an ``int8`` array ``(n, D)`` of choice indices (:mod:`hwgpt_gym.encoding`, whose
+names are here as well); :class:`Architecture` is its readable counterpart for one architecture at a time.
 
 The choices are those of Sukthanker et al., *HW-GPT-Bench: Hardware-Aware Architecture Benchmark for Language
 Models*, NeurIPS 2024 (arXiv 2405.10299), Table 1.
@@ -16,30 +11,56 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-Encoded: TypeAlias = npt.NDArray[np.int8]
-"""A batch of encoded architectures, ``(n, D)``."""
+from hwgpt_gym.combinatorics import CombinatorialSpace
+from hwgpt_gym.encoding import (
+    BIAS,
+    EMBED_DIM,
+    FIRST_LAYER,
+    GROUP_SHAPE,
+    GROUP_WEIGHTS,
+    GROUPS,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    N_LAYER,
+    NOT_SET,
+    NUM_CHOICES,
+    Encoded,
+    FloatArray,
+    Group,
+    IntArray,
+    layers_of,
+)
 
-IntArray: TypeAlias = npt.NDArray[np.int64]
-FloatArray: TypeAlias = npt.NDArray[np.float64]
+__all__ = [
+    "BIAS",
+    "EMBED_DIM",
+    "FIRST_LAYER",
+    "GROUPS",
+    "GROUP_SHAPE",
+    "GROUP_WEIGHTS",
+    "HEAD_COLUMNS",
+    "MLP_COLUMNS",
+    "NOT_SET",
+    "NUM_CHOICES",
+    "N_LAYER",
+    "SEARCH_SPACES",
+    "Architecture",
+    "Encoded",
+    "FloatArray",
+    "Group",
+    "IntArray",
+    "SearchSpace",
+    "get_search_space",
+    "layers_of",
+]
 
-EMBED_DIM: Final = 0
-N_LAYER: Final = 1
-BIAS: Final = 2
-FIRST_LAYER: Final = 3
-"""Columns of the encoding; layer ``i`` has its MLP choice at ``3 + 2 i`` and its head choice at ``4 + 2 i``."""
 
-NOT_SET: Final = -1
-"""The choice index of a layer that does not exist, or of a decision that is not taken yet."""
-
-
-@dataclass(frozen=True)
-class SearchSpace:
+class SearchSpace(CombinatorialSpace):
     """One of the three search spaces.
 
     Attributes:
@@ -49,84 +70,11 @@ class SearchSpace:
         head_counts: The numbers of attention heads of a layer.
         mlp_ratios: The widths of a layer's MLP, as multiples of the embedding width.
         biases: Whether linear layers and normalisations have biases.
+
+    Raises:
+        ValueError: If there are not three widths, three consecutive depths, two biases, three MLP ratios and three head
+            counts: surrogates and solver are laid out for these numbers.
     """
-
-    scale: str
-    embed_dims: tuple[int, ...]
-    depths: tuple[int, ...]
-    head_counts: tuple[int, ...]
-    mlp_ratios: tuple[int, ...] = (2, 3, 4)
-    biases: tuple[bool, ...] = (False, True)
-
-    @property
-    def max_layers(self) -> int:
-        """The greatest number of layers."""
-        return self.depths[-1]
-
-    @property
-    def num_decisions(self) -> int:
-        """The length of the encoding, ``D = 3 + 2 * max_layers``."""
-        return FIRST_LAYER + 2 * self.max_layers
-
-    @cached_property
-    def num_choices(self) -> tuple[int, ...]:
-        """The number of choices of every decision, ``D`` entries."""
-        per_layer = (len(self.mlp_ratios), len(self.head_counts))
-        return (len(self.embed_dims), len(self.depths), len(self.biases), *per_layer * self.max_layers)
-
-    @cached_property
-    def decision_names(self) -> tuple[str, ...]:
-        """The name of every decision, ``D`` entries: ``embed_dim``, …, ``mlp_ratio_0``, ``n_head_0``, …."""
-        layers = (f"{kind}_{i}" for i in range(self.max_layers) for kind in ("mlp_ratio", "n_head"))
-        return ("embed_dim", "n_layer", "bias", *layers)
-
-    @cached_property
-    def size(self) -> int:
-        """The number of distinct architectures, exactly; layers beyond the depth do not count."""
-        per_layer = len(self.mlp_ratios) * len(self.head_counts)
-        total: int = sum(per_layer**depth for depth in self.depths)
-        return len(self.embed_dims) * len(self.biases) * total
-
-    def sample(self, rng: np.random.Generator, n: int) -> Encoded:
-        """Draw architectures as upstream does: every choice uniform and independent.
-
-        Depths are therefore equally likely, although most *distinct* architectures have the greatest depth.
-
-        Args:
-            rng: The generator to draw from.
-            n: How many architectures to draw, at least 0.
-
-        Returns:
-            The architectures, ``int8 (n, D)``.
-
-        Raises:
-            ValueError: If ``n`` is negative.
-        """
-        if n < 0:
-            raise ValueError(f"n must be at least 0, got {n}")
-        encoded = rng.integers(0, np.asarray(self.num_choices), size=(n, self.num_decisions), dtype=np.int8)
-        encoded[self._inactive(encoded)] = NOT_SET
-        return encoded
-
-    def n_layer(self, encoded: Encoded) -> IntArray:
-        """Return the depth of every architecture, ``int64 (n,)``."""
-        return np.asarray(self.depths, dtype=np.int64)[encoded[:, N_LAYER]]
-
-    def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
-        """Count the layers that have each MLP ratio and each number of heads.
-
-        Returns:
-            The counts by MLP choice and by head choice, each ``int64 (n, 3)``; rows sum to the depth.
-        """
-        layers = encoded[:, FIRST_LAYER:]
-        counted = [
-            np.stack([np.count_nonzero(kind == k, axis=1) for k in range(number)], axis=1)
-            for kind, number in (
-                (layers[:, 0::2], len(self.mlp_ratios)),
-                (layers[:, 1::2], len(self.head_counts)),
-            )
-        ]
-        return counted[0].astype(np.int64), counted[1].astype(np.int64)
 
     def encode(self, architectures: Iterable[Architecture]) -> Encoded:
         """Encode architectures of this space, ``int8 (n, D)``.
@@ -145,9 +93,9 @@ class SearchSpace:
             row[EMBED_DIM] = self.embed_dims.index(architecture.embed_dim)
             row[N_LAYER] = self.depths.index(architecture.n_layer)
             row[BIAS] = self.biases.index(architecture.bias)
-            end = FIRST_LAYER + 2 * architecture.n_layer
-            row[FIRST_LAYER:end:2] = [self.mlp_ratios.index(ratio) for ratio in architecture.mlp_ratio]
-            row[FIRST_LAYER + 1 : end : 2] = [self.head_counts.index(heads) for heads in architecture.n_head]
+            layers = layers_of(row)[: architecture.n_layer]
+            layers[:, 0] = [self.mlp_ratios.index(ratio) for ratio in architecture.mlp_ratio]
+            layers[:, 1] = [self.head_counts.index(heads) for heads in architecture.n_head]
         return encoded
 
     def decode(self, encoded: npt.ArrayLike) -> list[Architecture]:
@@ -158,62 +106,15 @@ class SearchSpace:
         """
         return [self._decode_row(row) for row in self.validate(encoded)]
 
-    def validate(self, encoded: npt.ArrayLike) -> Encoded:
-        """Check that a batch encodes complete architectures of this space.
-
-        Args:
-            encoded: Choice indices, integers of shape ``(n, D)``.
-
-        Returns:
-            The batch as ``int8 (n, D)``.
-
-        Raises:
-            ValueError: If the shape or the type is wrong, a choice does not exist, a layer within the depth
-                is not set or a layer beyond it is.
-        """
-        array = np.asarray(encoded)
-        if array.ndim != 2 or array.shape[1] != self.num_decisions:
-            raise ValueError(
-                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
-            )
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
-        self._check_choices(array)
-        inactive = self._inactive(array)
-        wrong = inactive != (array == NOT_SET)
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            legal = "-1 (the layer lies beyond the depth)" if inactive[row, column] else "a choice, not -1"
-            raise ValueError(
-                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, must be {legal}"
-            )
-        return np.ascontiguousarray(array, dtype=np.int8)
-
-    def _check_choices(self, array: npt.NDArray[Any]) -> None:
-        wrong = (array < NOT_SET) | (array >= np.asarray(self.num_choices))
-        wrong[:, :FIRST_LAYER] |= array[:, :FIRST_LAYER] == NOT_SET
-        if wrong.any():
-            row, column = np.argwhere(wrong)[0]
-            raise ValueError(
-                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, "
-                f"legal choices are 0 to {self.num_choices[column] - 1}"
-            )
-
-    def _inactive(self, encoded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-        """Mark the entries of layers beyond the depth, ``bool (n, D)``."""
-        ends = FIRST_LAYER + 2 * np.asarray(self.depths)[encoded[:, N_LAYER]]
-        inactive: npt.NDArray[np.bool_] = np.arange(self.num_decisions) >= ends[:, None]
-        return inactive
-
     def _decode_row(self, row: Encoded) -> Architecture:
         n_layer = self.depths[row[N_LAYER]]
-        layers = row[FIRST_LAYER : FIRST_LAYER + 2 * n_layer]
+        layers = layers_of(row)[:n_layer]
         return Architecture(
             scale=self.scale,
             embed_dim=self.embed_dims[row[EMBED_DIM]],
             n_layer=n_layer,
-            mlp_ratio=tuple(self.mlp_ratios[k] for k in layers[0::2]),
-            n_head=tuple(self.head_counts[k] for k in layers[1::2]),
+            mlp_ratio=tuple(self.mlp_ratios[k] for k in layers[:, 0]),
+            n_head=tuple(self.head_counts[k] for k in layers[:, 1]),
             bias=self.biases[row[BIAS]],
         )
 

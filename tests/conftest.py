@@ -1,4 +1,4 @@
-"""Fixtures that all tests share."""
+"""Fixtures and marks that all tests share."""
 
 from __future__ import annotations
 
@@ -6,8 +6,52 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+TESTS = Path(__file__).resolve().parent
+REPOSITORY = TESTS.parent
+SLOW = (
+    "agents/leaderboard",
+    "agents/ppo",
+    "agents/runs",
+    "agents/test_agents.py",
+    "hwgpt_gym/fitting/test_chain_fit.py",
+    "performance",
+    "test_documentation.py",
+    "test_examples.py",
+)
+"""Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
+TORCH = (
+    "agents/ppo",
+    "agents/test_agents.py",
+    "agents/test_result.py",
+    "envs/test_libraries.py",
+    "envs/test_sb3.py",
+    "hwgpt_gym/test_compat.py",
+    "hwgpt_gym/test_transformer.py",
+    "test_documentation.py",
+    "test_examples.py",
+)
+"""Folders and files of tests that load torch, which takes seconds."""
+
+# `make fuzz` runs more cases of every property whose test does not say how many.
+settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by where they are, and those that read measurements by the fixture that says where these are."""
+    for item in items:
+        for mark, places in (("slow", SLOW), ("torch", TORCH)):
+            if any(item.path.is_relative_to(TESTS / place) for place in places):
+                item.add_marker(mark)
+        if "dataset_path" in getattr(item, "fixturenames", ()):
+            item.add_marker("dataset")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Do not even import what ``-m "... not torch"`` leaves out: importing some of it loads torch."""
+    left_out = "not torch" in config.option.markexpr and collection_path in [TESTS / place for place in TORCH]
+    return True if left_out else None
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,9 @@
-"""The leaderboard: agents × scales × devices × latency budgets × evaluation budgets × seeds, resumable and parallel.
+"""The leaderboard: agents × scales × devices × limits of latency × budgets × seeds, resumable and parallel.
 
 A cell is one search. Its result file is written, whole, the moment the search ends; a leaderboard that was interrupted
 continues where it stopped. :func:`run_leaderboard` makes the cells, :func:`write_report` (in
-:mod:`hwgpt_gym.agents.leaderboard.page`) turns them into tables, figures and a page. From a shell::
-
-    python -m hwgpt_gym.agents.leaderboard.execute --profile quick
+:mod:`hwgpt_gym.agents.leaderboard.page`) turns them into tables, figures and a page. The command ``hwgpt-gym
+leaderboard`` does both.
 """
 
 from __future__ import annotations
@@ -15,35 +14,50 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, as_completed
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from hwgpt_gym.agents.leaderboard.suites import PROFILES, Cell, Profile, custom_profile, get_profile
+from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.result import SearchResult, read_description
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
-
-__all__ = [
-    "PROFILES",
-    "Cell",
-    "Profile",
-    "custom_profile",
-    "get_profile",
-    "load_results",
-    "optimum_reward",
-    "read_sessions",
-    "run_leaderboard",
-]
 
 logger = logging.getLogger(__name__)
 
 SESSIONS_FILE: Final = "sessions.json"
+
+
+@dataclass(frozen=True)
+class Session:
+    """What ran when.
+
+    Attributes:
+        suite: The suite's name.
+        searches: How many searches finished.
+        seconds: How long they took altogether.
+        workers: Processes at a time.
+
+    Raises:
+        ValueError: If something is of another type, or negative.
+    """
+
+    suite: str
+    searches: int
+    seconds: float
+    workers: int
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.suite, str):
+            raise ValueError(f"suite must be a name, got {self.suite!r}")
+        check_integer("searches", self.searches, 0)
+        check_integer("workers", self.workers, 1)
+        check_between("seconds", self.seconds, 0.0, 1e12)
 
 
 @lru_cache(maxsize=64)
@@ -59,21 +73,23 @@ def run_cell(cell: Cell, folder: Path) -> float:
     """Search, write the cell's file and return the processor seconds that took."""
     benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
     result = cell.agent.run(SearchProblem(benchmark, objective, cell.budget, cell.seed))
-    result.save(cell.path(folder), optimum)
+    path = cell.path(folder)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    result.save(path, optimum)
     return result.cpu_time
 
 
 def run_leaderboard(
-    profile: Profile | str,
+    suite: Suite | str,
     folder: str | os.PathLike[str],
     *,
     workers: int | None = None,
     progress: bool = True,
 ) -> Path:
-    """Run every search of a profile that is not on disk yet.
+    """Run every search of a suite that is not on disk yet.
 
     Args:
-        profile: A profile, or the name of one of :data:`PROFILES`. Agents of one's own must be importable by the
+        suite: A suite, or the name of one of :data:`SUITES`. Agents of one's own must be importable by the
             worker processes: define them in a module.
         folder: Where the cells' files are, or shall be.
         workers: Processes at a time; as many as there are processors by default.
@@ -83,14 +99,14 @@ def run_leaderboard(
         The folder.
 
     Raises:
-        ValueError: If there is no such profile, ``workers`` is not legal, or the folder has a result that was made
+        ValueError: If there is no such suite, ``workers`` is not legal, or the folder has a result that was made
             with other settings or surrogates.
         RuntimeError: If a search failed; all others were finished first.
     """
-    profile = get_profile(profile)
+    suite = get_suite(suite)
     folder = Path(folder)
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
-    cells = list(profile.cells())
+    cells = list(suite.cells())
     missing = [cell for cell in cells if not _is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
@@ -106,7 +122,7 @@ def run_leaderboard(
                 logger.error("%s", failures[-1])
     finally:
         if missing:
-            _note_session(folder, profile, finished, time.perf_counter() - started, workers)
+            _note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} searches failed, the first one: {failures[0]}")
     return folder
@@ -135,19 +151,32 @@ def _execute(
             yield cell, future.exception()
 
 
-def _note_session(folder: Path, profile: Profile, searches: int, seconds: float, workers: int) -> None:
+def _note_session(folder: Path, session: Session) -> None:
     """Add to the record of what ran when; the report says how long it took altogether."""
-    path = folder / SESSIONS_FILE
-    sessions = read_sessions(folder)
-    sessions.append({"profile": profile.name, "searches": searches, "seconds": round(seconds, 1), "workers": workers})
-    write_text(path, json.dumps(sessions, indent=1))
+    from filelock import FileLock
+
+    folder.mkdir(parents=True, exist_ok=True)
+    # Others may run cells of the same folder: what they note between reading and writing must not be lost.
+    with FileLock(folder / f".{SESSIONS_FILE}.lock"):
+        sessions = [*read_sessions(folder), session]
+        write_text(folder / SESSIONS_FILE, json.dumps([asdict(item) for item in sessions], indent=1))
 
 
-def read_sessions(folder: str | os.PathLike[str]) -> list[dict[str, Any]]:
-    """Return the record of what ran in a folder; empty if nothing did."""
+def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
+    """Return the record of what ran in a folder; empty if nothing did.
+
+    Raises:
+        ValueError: If it is damaged; the message names the file.
+    """
     path = Path(folder) / SESSIONS_FILE
-    sessions: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    return sessions
+    if not path.is_file():
+        return []
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        # Suites were called profiles once.
+        return [Session(**{"suite" if key == "profile" else key: entry[key] for key in entry}) for entry in entries]
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise ValueError(f"{path} is no record of a leaderboard's sessions ({error}): delete it") from None
 
 
 def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Iterator[tuple[Cell, SearchResult]]:
@@ -198,26 +227,3 @@ def _check_up_to_date(cell: Cell, path: Path, settings: Mapping[str, Any], claim
 def optimum_reward(cell: Cell) -> float:
     """Return the reward of the certified optimum of a cell."""
     return _setting(cell.scale, cell.device, cell.constraint)[2]
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run profiles and write the page."""
-    import argparse
-
-    from hwgpt_gym.agents.leaderboard.page import write_report
-
-    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.leaderboard.execute", description=__doc__)
-    parser.add_argument("--profile", action="append", choices=list(PROFILES), help="may be repeated; default: quick")
-    parser.add_argument("--folder", default="runs/leaderboard", help="where the searches' files go")
-    parser.add_argument("--page", default="docs/leaderboard.md", help="the page to write")
-    parser.add_argument("--workers", type=int, default=None, help="processes; default: one a processor")
-    options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO)
-    profiles = options.profile or ["quick"]
-    for name in profiles:
-        run_leaderboard(name, options.folder, workers=options.workers)
-    write_report(profiles, options.folder, options.page)
-
-
-if __name__ == "__main__":
-    main()

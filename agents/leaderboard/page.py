@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hwgpt_gym.agents.leaderboard.execute import Profile, get_profile, read_sessions
+from hwgpt_gym.agents.leaderboard.execute import read_sessions
 from hwgpt_gym.agents.leaderboard.statistics import Record, collect, to_table
+from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import regret_table, sections
 from hwgpt_gym.files import write_text
 from hwgpt_gym.version import __version__
@@ -23,35 +25,42 @@ _PACKAGES: Final = ("numpy", "torch", "stable-baselines3", "sb3-contrib", "optun
 
 
 def write_report(
-    profiles: Sequence[Profile | str] | Profile | str,
+    suites: Sequence[Suite | str] | Suite | str,
     folder: str | os.PathLike[str],
     page: str | os.PathLike[str] = "docs/leaderboard.md",
+    *,
+    command: str | None = None,
 ) -> Path:
     """Write the page, next to it ``leaderboard.csv`` and ``figures/leaderboard_*.png``.
 
     Args:
-        profiles: One profile or several, all of them run.
+        suites: One suite or several, all of them run.
         folder: Where the result files are.
         page: The page to write.
+        command: The command that the page says it is written by; by default that of the suites, if all have a name.
 
     Returns:
         The page.
 
     Raises:
-        FileNotFoundError: If a search of the profiles has not been run.
-        ValueError: If a profile does not exist or a file is not valid.
+        FileNotFoundError: If a search of the suites has not been run.
+        ValueError: If a suite does not exist or a file is not valid.
     """
     from hwgpt_gym.agents.leaderboard.figures import draw_figures
 
     page = Path(page)
-    chosen = [get_profile(item) for item in _as_list(profiles)]
-    # Profiles may have searches in common.
-    cells = {cell.path(Path(folder)): cell for profile in chosen for cell in profile.cells()}
+    (page.parent / "figures").mkdir(parents=True, exist_ok=True)
+    chosen = [get_suite(item) for item in _as_list(suites)]
+    # Suites may have searches in common.
+    cells = {cell.path(Path(folder)): cell for suite in chosen for cell in suite.cells()}
     everything = collect(cells.values(), folder)
     records = latest(everything)
     summary = _summary(to_table(everything))
     write_text(page.with_suffix(".csv"), summary.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
-    parts = [_head(chosen, everything, folder)]
+    if command is None and all(SUITES.get(suite.name) is suite for suite in chosen):
+        words = [word for suite in chosen for word in ("--suite", suite.name)]
+        command = shlex.join(["hwgpt-gym", "leaderboard", *words, "--output", str(folder), "--page", str(page)])
+    parts = [_head(chosen, everything, folder, command)]
     for group in groups(records):
         table = to_table(group.records)
         parts += [f"## {group.title}", regret_table(table, group.records)]
@@ -132,33 +141,30 @@ def latest(records: Iterable[Record]) -> list[Record]:
     return [item for item in items if item.cell.budget == greatest[item.cell.scale, item.cell.agent.name]]
 
 
-def _as_list(profiles: Sequence[Profile | str] | Profile | str) -> list[Profile | str]:
-    return [profiles] if isinstance(profiles, Profile | str) else list(profiles)
+def _as_list(suites: Sequence[Suite | str] | Suite | str) -> list[Suite | str]:
+    return [suites] if isinstance(suites, Suite | str) else list(suites)
 
 
-def _head(profiles: Sequence[Profile], records: Sequence[Record], folder: str | os.PathLike[str]) -> str:
-    names = [profile.name for profile in profiles]
-    options = " ".join(f"--profile {name}" for name in names)
-    sessions = [session for session in read_sessions(folder) if session["profile"] in names]
-    wall = sum(session["seconds"] for session in sessions) / 60.0
-    workers = max((session["workers"] for session in sessions), default=1)
+def _head(
+    suites: Sequence[Suite], records: Sequence[Record], folder: str | os.PathLike[str], command: str | None
+) -> str:
+    names = [suite.name for suite in suites]
+    sessions = [session for session in read_sessions(folder) if session.suite in names]
+    wall = sum(session.seconds for session in sessions) / 60.0
+    workers = max((session.workers for session in sessions), default=1)
+    written_by = ["Written by", "", "```sh", command, "```", ""] if command else ["Written from Python", ""]
     versions = ", ".join(f"{package} {version(package)}" for package in _PACKAGES)
     return "\n".join(
         [
             "# Leaderboard",
             "",
-            "Written by",
-            "",
-            "```sh",
-            f"python -m hwgpt_gym.agents.leaderboard.execute {options}",
-            "```",
-            "",
+            *written_by,
             f"with hwgpt-gym {__version__}, Python {platform.python_version()}, {versions}: {len(records)} searches, "
             f"{sum(item.cpu_time for item in records) / 60.0:.1f} minutes of processor time, {wall:.1f} minutes of "
             f"wall time in {workers} processes, repeated searches included.",
             "",
-            "Regret is the certified optimum's reward less that of the best architecture evaluated so far; the latency "
-            "budget is the quantile `constraint` of `leaderboard.csv`. Numbers are interquartile means over "
+            "Regret is the certified optimum's reward less that of the best architecture evaluated so far; the limit "
+            "of latency is the quantile `constraint` of `leaderboard.csv`. Numbers are interquartile means over "
             "devices and seeds with 95 % bootstrap intervals, unless they are called medians. An agent's course may "
             "depend on its budget: policies anneal over it, so after 1,000 of 50,000 evaluations they still explore.",
         ]

@@ -19,7 +19,7 @@ from hwgpt_gym.search_space import FloatArray
 if TYPE_CHECKING:
     import pandas
 
-    from hwgpt_gym.agents.leaderboard.execute import Cell
+    from hwgpt_gym.agents.leaderboard.suites import Cell
     from hwgpt_gym.agents.result import SearchResult
     from hwgpt_gym.pareto import Box
 

@@ -44,7 +44,7 @@ class Grid:
         scale: The search space.
         devices: The devices.
         entries: Agents and their budgets.
-        constraints: The budgets of latency, each a quantile such as ``"p50"``.
+        constraints: The limits of latency, each a quantile such as ``"p50"``.
 
     Raises:
         ValueError: If a scale, device or constraint is not legal.
@@ -64,7 +64,7 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Profile:
+class Suite:
     """A leaderboard.
 
     Attributes:
@@ -94,7 +94,7 @@ class Cell:
     Attributes:
         scale: The search space.
         device: The device.
-        constraint: The budget of latency, a quantile.
+        constraint: The limit of latency, a quantile.
         agent: The agent.
         budget: Evaluations.
         seed: The seed.
@@ -113,20 +113,20 @@ class Cell:
         return folder / self.scale / self.device / self.constraint / name
 
 
-def get_profile(profile: Profile | str) -> Profile:
-    """Return a profile by name, or the one given.
+def get_suite(suite: Suite | str) -> Suite:
+    """Return a suite by name, or the one given.
 
     Raises:
-        ValueError: If there is no such profile.
+        ValueError: If there is no such suite.
     """
-    if isinstance(profile, Profile):
-        return profile
-    if profile not in PROFILES:
-        raise ValueError(f"unknown profile {profile!r}: {suggest(profile, list(PROFILES))}")
-    return PROFILES[profile]
+    if isinstance(suite, Suite):
+        return suite
+    if suite not in SUITES:
+        raise ValueError(f"unknown suite {suite!r}: {suggest(suite, list(SUITES))}")
+    return SUITES[suite]
 
 
-def custom_profile(
+def custom_suite(
     agents: Mapping[str, int] | Iterable[Entry],
     *,
     scale: str = "s",
@@ -134,16 +134,16 @@ def custom_profile(
     constraints: Sequence[str] = ("p50",),
     seeds: int = 5,
     name: str = "custom",
-) -> Profile:
-    """Return a profile of one grid.
+) -> Suite:
+    """Return a suite of one grid.
 
     Args:
         agents: Budgets by the agents' names, or entries.
         scale: The search space.
         devices: The devices.
-        constraints: The budgets of latency, as quantiles.
+        constraints: The limits of latency, as quantiles.
         seeds: Seeds of agents that are given by name.
-        name: The profile's name.
+        name: The suite's name.
 
     Raises:
         ValueError: If something is not legal.
@@ -152,7 +152,7 @@ def custom_profile(
         entries = tuple(Entry(make_agent(agent), budget, seeds) for agent, budget in agents.items())
     else:
         entries = tuple(agents)
-    return Profile(name, (Grid(scale, tuple(devices), entries, tuple(constraints)),))
+    return Suite(name, (Grid(scale, tuple(devices), entries, tuple(constraints)),))
 
 
 def _entries(seeds: int, budgets: Mapping[str, int]) -> tuple[Entry, ...]:
@@ -163,15 +163,15 @@ _ALL: Final = tuple(DEVICES)
 _FEW: Final = ("a6000", "v100", "cpu_amd_7513")
 _ONE: Final = ("a6000",)
 
-PROFILES: Final[dict[str, Profile]] = {
-    profile.name: profile
-    for profile in (
-        Profile(
+SUITES: Final[dict[str, Suite]] = {
+    suite.name: suite
+    for suite in (
+        Suite(
             "smoke",
             (Grid("s", _ONE, _entries(2, {"random_search": 100, "local_search": 100, "nsga2": 100, "exact": 1})),),
             "Seconds: shows that everything works.",
         ),
-        Profile(
+        Suite(
             "quick",
             (
                 Grid(
@@ -201,7 +201,7 @@ PROFILES: Final[dict[str, Profile]] = {
             ),
             "Minutes: every device at scale s with one seed for what is slow, a glimpse of m and l.",
         ),
-        Profile(
+        Suite(
             "policies",
             (
                 Grid(
@@ -230,7 +230,7 @@ PROFILES: Final[dict[str, Profile]] = {
             ),
             "An hour: the reinforcement learners with five seeds, and how they grow with their budget.",
         ),
-        Profile(
+        Suite(
             "models",
             (
                 Grid(
@@ -244,7 +244,7 @@ PROFILES: Final[dict[str, Profile]] = {
             ),
             "Minutes: the agents that learn a model of the benchmark, on one device with a small budget.",
         ),
-        Profile(
+        Suite(
             "full",
             tuple(
                 Grid(

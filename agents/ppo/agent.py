@@ -16,10 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwgpt_gym.agents.agent import Agent, run_search
-from hwgpt_gym.agents.problem import (
-    Callback,
-    SearchProblem,
-)
+from hwgpt_gym.agents.problem import Callback, SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
 
 if TYPE_CHECKING:

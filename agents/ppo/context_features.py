@@ -1,9 +1,10 @@
 """What a contextual policy reads from an observation. This module loads torch.
 
-The observation describes a device by shares ``x`` of its typical cost, and the budget by its ratio ``r`` to the
-device's median cost (:meth:`hwgpt_gym.envs.task.Task.context_columns`). What an architecture may contain depends on
-neither alone but on ``x / r``: the share of the *budget* that a part takes. A network would have to learn that division
-from a handful of devices. Here it is done for it, and so is the sum over the parts that are decided already.
+The observation describes a device by shares ``x`` of its typical cost, and the limit by its ratio ``r`` to the
+device's median cost (:meth:`hwgpt_gym.envs.contexts.ContextGenerator.columns`). What an architecture may contain
+depends on neither alone but on ``x / r``: the share of the *limit* that a part takes. A network would have to learn
+that division from a handful of devices. Here it is done for it, and so is the sum over the parts that are decided
+already.
 """
 
 from __future__ import annotations
@@ -16,12 +17,9 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from hwgpt_gym.envs.construction import NUM_ACTIONS
-from hwgpt_gym.envs.task import DEVICE_FEATURES
-from hwgpt_gym.search_space import FIRST_LAYER, FloatArray, SearchSpace
-
-CONTEXT_COLUMNS: Final = 1 + DEVICE_FEATURES
-"""The columns of a context: one budget, and how that cost of the device depends on the architecture."""
+from hwgpt_gym.envs.construction import NUM_ACTIONS, ObservationLayout
+from hwgpt_gym.envs.contexts import DEVICE_FEATURES
+from hwgpt_gym.search_space import HEAD_COLUMNS, MLP_COLUMNS, FloatArray
 
 LEAST_DEVIATION: Final = 0.04
 """The standard deviation below which a context column is not scaled up further."""
@@ -32,7 +30,7 @@ _EXTRA: Final = DEVICE_FEATURES + _PARTS + 1
 
 
 class Shares(NamedTuple):
-    """What parts of an architecture take of the budget.
+    """What parts of an architecture take of the limit.
 
     Attributes:
         all: By embedding width: the base, all layers with each MLP ratio, all layers with each head count,
@@ -47,27 +45,27 @@ class Shares(NamedTuple):
 
 
 class ContextFeatures(BaseFeaturesExtractor):
-    """Adds shares of the budget to observations, and standardises their context.
+    """Adds shares of the limit to observations, and standardises their context.
 
     Args:
-        observation_space: The observation space; its last columns are the context.
-        space: The search space.
+        observation_space: The observation space.
+        layout: The columns of the observations, with one limit and one device's features as the context.
     """
 
     center: Tensor
     scale: Tensor
 
-    def __init__(self, observation_space: gymnasium.Space[np.ndarray], space: SearchSpace) -> None:
-        width = int(np.prod(observation_space.shape or ()))
-        super().__init__(observation_space, width + _EXTRA)
-        self.space = space
-        self.layers = space.depths[len(space.depths) // 2]
-        self.register_buffer("center", torch.zeros(CONTEXT_COLUMNS + DEVICE_FEATURES))
-        self.register_buffer("scale", torch.ones(CONTEXT_COLUMNS + DEVICE_FEATURES))
+    def __init__(self, observation_space: gymnasium.Space[np.ndarray], layout: ObservationLayout) -> None:
+        super().__init__(observation_space, layout.num_columns + _EXTRA)
+        self.layout = layout
+        self.layers = layout.space.depths[len(layout.space.depths) // 2]
+        standardised = layout.num_context_columns + DEVICE_FEATURES
+        self.register_buffer("center", torch.zeros(standardised))
+        self.register_buffer("scale", torch.ones(standardised))
 
     def fit(self, contexts: FloatArray) -> None:
         """Set centre and scale from a sample of contexts, ``float64 (n, 22)``."""
-        shares = shares_of_budget(torch.as_tensor(contexts)).numpy()
+        shares = self.shares_of_limit(torch.as_tensor(contexts)).numpy()
         # Few devices are seen, so what hardly differs between them must not become loud: it would be memorised.
         columns = np.concatenate([contexts, shares], axis=1)
         deviation = np.maximum(columns.std(axis=0), LEAST_DEVIATION)
@@ -75,31 +73,27 @@ class ContextFeatures(BaseFeaturesExtractor):
         self.scale.copy_(torch.as_tensor(1.0 / deviation))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return the observations with standardised context and shares of the budget, ``float32 (n, width + 29)``."""
-        choices, contexts = observations[:, :-CONTEXT_COLUMNS], observations[:, -CONTEXT_COLUMNS:]
-        shares = self.shares(choices, contexts)
+        """Return the observations with standardised context and shares of the limit, ``float32 (n, width + 29)``."""
+        contexts = observations[:, self.layout.context]
+        shares = self.shares(observations)
         scaled = (torch.cat([contexts, shares.all], dim=1) - self.center) * self.scale
-        # Devices and budgets may lie outside of what was seen.
-        return torch.cat([choices, scaled.clamp(-4.0, 4.0), shares.own, shares.used], dim=1)
+        # Devices and limits may lie outside of what was seen.
+        own = observations[:, : self.layout.context.start]
+        return torch.cat([own, scaled.clamp(-4.0, 4.0), shares.own, shares.used], dim=1)
 
-    def shares(self, choices: Tensor, contexts: Tensor) -> Shares:
-        """Return what parts of architectures take of their budgets.
-
-        Args:
-            choices: Observations without the context, ``float32 (n, 4 D)``: one-hot choices, then the position.
-            contexts: Their contexts, ``float32 (n, 22)``.
-        """
-        everything = shares_of_budget(contexts)
-        one_hot = choices[:, : NUM_ACTIONS * self.space.num_decisions].view(len(choices), -1, NUM_ACTIONS)
+    def shares(self, observations: Tensor) -> Shares:
+        """Return what parts of architectures take of their limits; observations are ``float32 (n, width)``."""
+        everything = self.shares_of_limit(observations[:, self.layout.context])
+        one_hot = observations[:, self.layout.choices].view(len(observations), -1, NUM_ACTIONS)
         by_width = everything.view(-1, _WIDTHS, _PARTS)
         own = (one_hot[:, 0, :, None] * by_width).sum(dim=1)
-        counts = torch.cat([one_hot[:, FIRST_LAYER::2].sum(dim=1), one_hot[:, FIRST_LAYER + 1 :: 2].sum(dim=1)], dim=1)
+        counts = torch.cat([one_hot[:, MLP_COLUMNS].sum(dim=1), one_hot[:, HEAD_COLUMNS].sum(dim=1)], dim=1)
         used = own[:, :1] + (counts * own[:, 1:]).sum(dim=1, keepdim=True) / self.layers
         return Shares(everything, own, used)
 
-
-def shares_of_budget(contexts: Tensor) -> Tensor:
-    """Turn the columns of contexts, ``(n, 22)``, into the features' shares of the budget, ``(n, 21)``."""
-    ratio = contexts[:, :1] / (1.0 - contexts[:, :1])
-    signed = 2.0 * contexts[:, 1:] - 1.0
-    return signed / (1.0 - signed.abs()) / ratio
+    def shares_of_limit(self, contexts: Tensor) -> Tensor:
+        """Turn the columns of contexts, ``(n, 22)``, into the features' shares of the limit, ``(n, 21)``."""
+        relative = contexts[:, self.layout.part("limits")]
+        ratio = relative / (1.0 - relative)
+        signed = 2.0 * contexts[:, self.layout.part("devices")] - 1.0
+        return signed / (1.0 - signed.abs()) / ratio

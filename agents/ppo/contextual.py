@@ -1,16 +1,15 @@
-"""One policy for many devices and budgets: what reinforcement learning can do and search cannot.
+"""One policy for many devices and limits: what reinforcement learning can do and search cannot.
 
-A search begins anew for every device and every budget. A contextual policy reads both from the observation and builds
+A search begins anew for every device and every limit. A contextual policy reads both from the observation and builds
 an architecture in one episode, also for devices it was never trained on: the environment describes a device by its
-normalised cost coefficients. Rebuild and evaluate it with ``python -m hwgpt_gym.agents.ppo.contextual``.
+normalised cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains and scores it.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,7 @@ UNSEEN_DEVICES: Final = ("a6000", "rtx3080", "cpu_amd_7452")
 """Devices that are kept out of training."""
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Quantiles of latency whose budgets the policy is evaluated on."""
+"""Quantiles of latency: the limits that the policy is evaluated under."""
 
 
 def _seen_devices() -> tuple[str, ...]:
@@ -37,12 +36,12 @@ def _seen_devices() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ContextualPPO:
-    """PPO on episodes that draw a device and a latency budget.
+    """PPO on episodes that draw a device and a limit of latency.
 
     Attributes:
         scale: The search space.
         devices: The devices to train on.
-        low: The low end of the budgets, a quantile of the device's latency from 0 to 1.
+        low: The low end of the limits, a quantile of the device's latency from 0 to 1.
         high: The high end.
         evaluations: The number of architectures to build.
         seed: Seeds everything random.
@@ -92,7 +91,7 @@ class ContextualPPO:
 
     @property
     def constraint(self) -> dict[str, tuple[str, str]]:
-        """The environment's constraint: the range that budgets are drawn from."""
+        """The environment's constraint: the range that limits are drawn from."""
         return {"latency_ms": (f"p{100 * self.low:g}", f"p{100 * self.high:g}")}
 
     def train(self, callback: Callable[[int], None] | None = None) -> Policy:
@@ -108,13 +107,13 @@ class ContextualPPO:
 
 @dataclass(frozen=True, eq=False)
 class ContextualScore:
-    """Regrets of greedy episodes over a grid of devices and budgets.
+    """Regrets of greedy episodes over a grid of devices and limits.
 
     Attributes:
         devices: The devices.
-        levels: The quantiles of latency that are the budgets.
-        regret: In reward, below the certified optimum of each device and budget, ``float64 (devices, levels)``.
-        feasible: Whether the budget was kept, ``bool (devices, levels)``.
+        levels: The quantiles of latency that are the limits.
+        regret: In reward, below the certified optimum of each device and limit, ``float64 (devices, levels)``.
+        feasible: Whether the limit was kept, ``bool (devices, levels)``.
     """
 
     devices: tuple[str, ...]
@@ -123,44 +122,44 @@ class ContextualScore:
     feasible: npt.NDArray[np.bool_]
 
     def mean_regret(self, devices: Sequence[str]) -> float:
-        """Return the mean regret over some of the devices and all budgets."""
+        """Return the mean regret over some of the devices and all limits."""
         return float(self.regret[[self.devices.index(name) for name in devices]].mean())
 
 
 def evaluate(
     policy: Policy, devices: Sequence[str] = tuple(DEVICES), levels: Sequence[float] = LEVELS
 ) -> ContextualScore:
-    """Score the greedy episodes of a contextual policy, one for each device and budget.
+    """Score the greedy episodes of a contextual policy, one for each device and limit.
 
     Args:
         policy: The policy.
         devices: The devices, seen in training or not.
-        levels: The budgets, as quantiles of each device's latency.
+        levels: The limits, as quantiles of each device's latency.
 
     Raises:
         ValueError: If the policy's context is another one.
     """
-    from hwgpt_gym.envs.task import Contexts
+    from hwgpt_gym.envs.contexts import Contexts
     from hwgpt_gym.objective import Objective
     from hwgpt_gym.optimum import solve
 
     task = _task(policy.space.scale, tuple(devices))
-    if policy.context_columns != task.num_context_columns:
+    columns = task.layout.num_context_columns
+    if policy.context_columns != columns:
         raise ValueError(
-            f"the policy must have {task.num_context_columns} context columns (budget and device), "
-            f"has {policy.context_columns}"
+            f"the policy must have {columns} context columns (limit and device), has {policy.context_columns}"
         )
     benches = [Benchmark(policy.space.scale, name) for name in devices]
-    budgets = np.array([[bench.quantile("latency_ms", level) for level in levels] for bench in benches])
+    limits = np.array([[bench.quantile("latency_ms", level) for level in levels] for bench in benches])
     index = np.repeat(np.arange(len(benches)), len(levels))
-    contexts = Contexts(index, budgets.reshape(-1, 1))
-    encoded = policy.greedy(task.context_columns(contexts))
+    contexts = Contexts(index, limits.reshape(-1, 1))
+    encoded = policy.greedy(task.generator.columns(contexts))
     outcome = task.score(encoded, contexts).outcome
     optimum = np.array(
         [
-            solve(bench, Objective({"latency_ms": float(budget)})).reward
-            for bench, row in zip(benches, budgets, strict=True)
-            for budget in row
+            solve(bench, Objective({"latency_ms": float(limit)})).reward
+            for bench, row in zip(benches, limits, strict=True)
+            for limit in row
         ]
     )
     shape = (len(benches), len(levels))
@@ -173,47 +172,4 @@ def _task(scale: str, devices: tuple[str, ...]) -> Task:
     from hwgpt_gym.envs.settings import make_settings
     from hwgpt_gym.envs.task import get_task
 
-    return get_task(make_settings(devices, scale, {"latency_ms": ("p5", "p95")}, "hinge", None, False, False))
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, evaluate, print and optionally save a contextual policy."""
-    import argparse
-
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
-    parser = argparse.ArgumentParser(prog="python -m hwgpt_gym.agents.ppo.contextual", description=__doc__)
-    for name, default in asdict(ContextualPPO()).items():
-        if isinstance(default, int | float):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default)
-    parser.add_argument("--output", help="where to save the policy (safetensors)")
-    options: dict[str, Any] = vars(parser.parse_args(arguments))
-    output = options.pop("output")
-    settings = ContextualPPO(**options)
-    console = Console()
-    started = time.perf_counter()
-    with Progress(console=console) as progress:
-        bar = progress.add_task("Training", total=settings.evaluations)
-        policy = settings.train(lambda built: progress.update(bar, completed=built))
-    seconds = time.perf_counter() - started
-    score = evaluate(policy)
-    table = Table("device", "training", "mean regret", "worst regret", "feasible")
-    for row, device in enumerate(score.devices):
-        seen = "seen" if device in settings.devices else "unseen"
-        regret = score.regret[row]
-        table.add_row(device, seen, f"{regret.mean():.4f}", f"{regret.max():.4f}", f"{score.feasible[row].mean():.0%}")
-    console.print(table)
-    unseen = [device for device in score.devices if device not in settings.devices]
-    console.print(f"mean greedy regret, seen devices: {score.mean_regret(settings.devices):.4f}")
-    if unseen:
-        console.print(f"mean greedy regret, unseen devices: {score.mean_regret(unseen):.4f}")
-    console.print(f"{settings.evaluations} evaluations in {seconds:.0f} s")
-    if output:
-        notes = {"settings": asdict(settings), "seen": score.mean_regret(settings.devices)}
-        console.print(f"saved to {policy.save(output, **notes)}")
-
-
-if __name__ == "__main__":
-    main()
+    return get_task(make_settings(devices, scale, {"latency_ms": ("p5", "p95")}))

@@ -14,7 +14,6 @@ from stable_baselines3.common.callbacks import BaseCallback
 from hwgpt_gym.agents.ppo.contextual import ContextualPPO
 from hwgpt_gym.agents.ppo.policy import Policy
 from hwgpt_gym.agents.ppo.training import make_model, preserved_random_state
-from hwgpt_gym.envs.construction import NUM_ACTIONS
 from hwgpt_gym.envs.sb3 import HWGPTVecEnv
 from hwgpt_gym.envs.settings import make_settings
 from hwgpt_gym.envs.task import get_task
@@ -73,27 +72,25 @@ def train(settings: ContextualPPO, report: Callable[[int], None] | None = None) 
     with preserved_random_state():
         env = _CountingVecEnv(settings)
         space = env.env.bench.space
-        columns = env.observation_space.shape[0] - (NUM_ACTIONS + 1) * space.num_decisions  # type: ignore[index]
+        layout = env.env.layout
         model = make_model(
             env,
+            layout,
             asdict(settings),
             settings.seed,
             lambda: max(0.0, 1.0 - env.built / settings.evaluations),
             masked=False,
-            context_columns=columns,
         )
         model.policy.features_extractor.fit(_sample_contexts(settings))
         steps = (settings.evaluations + 2 * settings.num_envs) * space.num_decisions
         model.learn(steps, callback=_Annealing(settings, env, report), log_interval=10**9)
         if report is not None:
             report(settings.evaluations)
-        return Policy(space, model.policy, False, settings.hidden_size, columns)
+        return Policy(space, model.policy, False, settings.hidden_size, layout.num_context_columns)
 
 
 def _sample_contexts(settings: ContextualPPO) -> FloatArray:
     """Return the context columns of episodes that training will draw, ``float64 (n, context_columns)``."""
-    task = get_task(
-        make_settings(list(settings.devices), settings.scale, settings.constraint, "hinge", None, False, False)
-    )
-    uniforms = np.random.default_rng(settings.seed).random((10_000, task.num_context_uniforms))
-    return task.context_columns(task.draw_contexts(uniforms))
+    generator = get_task(make_settings(list(settings.devices), settings.scale, settings.constraint)).generator
+    uniforms = np.random.default_rng(settings.seed).random((10_000, generator.num_uniforms))
+    return generator.columns(generator.draw(uniforms))

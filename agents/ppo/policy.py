@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -17,7 +18,8 @@ import torch
 from gymnasium import spaces
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
+from hwgpt_gym.envs.contexts import context_parts
 from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
@@ -54,11 +56,15 @@ class Policy:
         masked: Whether it takes action masks.
         hidden_size: Width of its hidden layers.
         context_columns: The number of columns of the observation that describe the context.
+
+    Attributes:
+        notes: What was noted in the file that it was loaded from, by :meth:`save`; nothing otherwise.
     """
 
     def __init__(
         self, space: SearchSpace, network: Any, masked: bool, hidden_size: int, context_columns: int = 0
     ) -> None:
+        self.notes: dict[str, Any] = {}
         self.space = space
         self.network = network
         self.masked = masked
@@ -68,12 +74,12 @@ class Policy:
     @classmethod
     def untrained(cls, space: SearchSpace, masked: bool, hidden_size: int, context_columns: int = 0) -> Policy:
         """Return a policy with random weights, drawn from torch's global generator."""
-        width = (NUM_ACTIONS + 1) * space.num_decisions + context_columns
+        layout = observation_layout(space, context_columns)
         network = policy_class(masked)(
-            spaces.Box(0.0, 1.0, (width,), np.float32),
+            spaces.Box(0.0, 1.0, (layout.num_columns,), np.float32),
             spaces.Discrete(NUM_ACTIONS),
             lambda _: 0.0,
-            **policy_kwargs(space, hidden_size, context_columns),
+            **policy_kwargs(layout, hidden_size),
         )
         return cls(space, network, masked, hidden_size, context_columns)
 
@@ -96,10 +102,11 @@ class Policy:
         width = 0 if contexts is None else np.shape(contexts)[1]
         if width != self.context_columns:
             raise ValueError(f"contexts must have {self.context_columns} columns, got {width}")
-        construction = Construction(self.space, n, width)
+        layout = observation_layout(self.space, width)
+        construction = Construction(layout, n)
         construction.begin()
         if contexts is not None:
-            construction.observation[:, -width:] = contexts
+            construction.observation[:, layout.context] = contexts
         lanes = np.arange(n)
         while len(lanes):
             probability = self._probabilities(construction, lanes)
@@ -188,25 +195,57 @@ class Policy:
         """
         from safetensors import SafetensorError, safe_open
 
+        if not Path(path).is_file():
+            raise ValueError(f"{path} is no file")
         try:
             with safe_open(path, framework="pt") as file:
-                description = json.loads((file.metadata() or {}).get("hwgpt_gym", "{}"))
+                description = _read_description(path, file.metadata() or {})
+                first = file.get_slice(_FIRST_LAYER).get_shape()
+                # Before memory is taken for a network of this size.
+                if first[0] != description["hidden_size"]:
+                    raise ValueError(f"{path} does not fit its description: hidden_size is {first[0]}")
                 weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except SafetensorError as error:
             raise ValueError(f"{path} is no policy: {error}") from None
-        if description.get("schema") != SCHEMA:
-            raise ValueError(f"{path} has the schema {description.get('schema')!r}, this version reads {SCHEMA!r}")
         policy = cls.untrained(
             get_search_space(description["scale"]),
-            bool(description["masked"]),
-            int(description["hidden_size"]),
-            int(description["context_columns"]),
+            description["masked"],
+            description["hidden_size"],
+            description["context_columns"],
         )
         try:
             policy.network.load_state_dict(weights)
         except RuntimeError as error:
             raise ValueError(f"{path} does not fit its description: {error}") from None
+        policy.notes = description["notes"]
         return policy
+
+
+_FIRST_LAYER: Final = "mlp_extractor.policy_net.0.weight"
+
+
+def _read_description(path: object, metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Return what a policy's file says of it, checked.
+
+    Raises:
+        ValueError: If it is not what :meth:`Policy.save` writes.
+    """
+    try:
+        description = json.loads(metadata.get("hwgpt_gym", "{}"))
+    except (ValueError, RecursionError):
+        description = None
+    schema = description.get("schema") if isinstance(description, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
+    kinds = {"scale": str, "masked": bool, "hidden_size": int, "context_columns": int, "notes": dict}
+    for name, kind in kinds.items():
+        if type(description.get(name)) is not kind:
+            raise ValueError(f"{path} is damaged: {name} is {description.get(name)!r}")
+    notes = description["notes"]
+    if "objective" in notes:
+        notes["objective"] = Objective.from_dict(notes["objective"]).to_dict()
+    checked: dict[str, Any] = description
+    return checked
 
 
 def policy_class(masked: bool) -> Any:
@@ -220,20 +259,27 @@ def policy_class(masked: bool) -> Any:
     return ActorCriticPolicy
 
 
-def policy_kwargs(space: SearchSpace, hidden_size: int, context_columns: int = 0) -> dict[str, Any]:
-    """Return the network's shape: two hidden layers for the policy, two for the value.
+def observation_layout(space: SearchSpace, context_columns: int = 0) -> ObservationLayout:
+    """Return the columns of the observations that a policy reads.
 
     Raises:
-        ValueError: If the context is not that of one budget and a device.
+        ValueError: If the context is neither none nor that of one limit and a device.
     """
+    layout = ObservationLayout(space, context_parts(("latency_ms",)) if context_columns else ())
+    if layout.num_context_columns != context_columns:
+        raise ValueError(
+            f"context_columns must be 0, or {layout.num_context_columns} for one limit and a device, "
+            f"got {context_columns}"
+        )
+    return layout
+
+
+def policy_kwargs(layout: ObservationLayout, hidden_size: int) -> dict[str, Any]:
+    """Return the network's shape: two hidden layers for the policy, two for the value."""
     layers = [hidden_size, hidden_size]
     kwargs: dict[str, Any] = {"net_arch": {"pi": layers, "vf": layers}, "activation_fn": torch.nn.ReLU}
-    if context_columns:
-        from hwgpt_gym.agents.ppo.context_features import CONTEXT_COLUMNS, ContextFeatures
+    if layout.num_context_columns:
+        from hwgpt_gym.agents.ppo.context_features import ContextFeatures
 
-        if context_columns != CONTEXT_COLUMNS:
-            raise ValueError(
-                f"context_columns must be 0, or {CONTEXT_COLUMNS} for one budget and a device, got {context_columns}"
-            )
-        kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"space": space}}
+        kwargs |= {"features_extractor_class": ContextFeatures, "features_extractor_kwargs": {"layout": layout}}
     return kwargs

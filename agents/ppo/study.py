@@ -7,9 +7,7 @@ first stage has not seen, so that a lucky trial is not what gets chosen.
 
 Settings are scored by the mean over runs of the decimal logarithms of two regrets at the end of the budget, best so far
 and greedy, added up; regrets below 1e-5 count as 1e-5. The record is written after every trial, and a study that was
-interrupted continues from it. From a shell::
-
-    python -m hwgpt_gym.agents.ppo.study --scale s --output docs/studies/ppo_s.json
+interrupted continues from it: ``hwgpt-gym study``.
 """
 
 from __future__ import annotations
@@ -27,6 +25,7 @@ import numpy as np
 
 from hwgpt_gym.agents.optuna_search import make_study
 from hwgpt_gym.agents.ppo.agent import PPO, tuned_hyperparameters
+from hwgpt_gym.agents.ppo.study_record import best_settings, read_record
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
@@ -38,8 +37,6 @@ from hwgpt_gym.search_space import get_search_space
 
 if TYPE_CHECKING:
     import optuna
-
-SCHEMA: Final = "hwgpt-gym study 1"
 
 FLOOR: Final = 1e-5
 """Regrets below it count as it."""
@@ -141,19 +138,27 @@ def run_study(
     """
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     path = Path(output)
-    record = _read(path, study)
+    record = read_record(path, study.describe())
     known = {stage: {trial["number"]: trial for trial in record[stage]} for stage in ("trials", "finals")}
     record |= {"trials": [], "finals": []}
+
+    def write() -> None:
+        """Write the record, with what is known but not come to yet: this may be interrupted too."""
+        whole = {**record, **{stage: [*record[stage], *later.values()] for stage, later in known.items()}}
+        write_text(path, json.dumps(whole, indent=1) + "\n")
+
     with single_threaded_pool(workers) as pool:
 
         def add(stage: str, number: int, settings: Mapping[str, Any], budget: int, seeds: range) -> float:
             """Add a trial to the record: as it was, or run anew."""
-            trial = known[stage].get(number)
+            trial = known[stage].pop(number, None)
             if trial is None or trial["settings"] != settings:
                 runs = _run_all(pool, study, settings, budget, seeds)
                 trial = {"number": number, "settings": dict(settings), "value": _value(runs), "runs": runs}
-            record[stage].append(trial)
-            write_text(path, json.dumps(record, indent=1) + "\n")
+                record[stage].append(trial)
+                write()
+            else:
+                record[stage].append(trial)
             if report is not None:
                 report(sum(len(item["runs"]) for item in (*record["trials"], *record["finals"])))
             return float(trial["value"])
@@ -163,23 +168,9 @@ def run_study(
             seeds = range(study.seeds, study.seeds + study.final_seeds)
             add("finals", number, record["trials"][number]["settings"], study.final_budget, seeds)
     record["best"] = min(record["finals"], key=_merit)["number"]
-    write_text(path, json.dumps(record, indent=1) + "\n")
+    known = {}
+    write()
     return record
-
-
-def best_settings(record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings that a finished study recommends, of those that it tunes.
-
-    Args:
-        record: As :func:`run_study` returns it.
-
-    Raises:
-        ValueError: If the study is not finished.
-    """
-    if "best" not in record:
-        raise ValueError(f"record must be that of a finished study, with 'best', got {list(record)}")
-    settings: dict[str, Any] = record["trials"][record["best"]]["settings"]
-    return settings
 
 
 def best_hyperparameters(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -264,74 +255,3 @@ def _value(runs: Sequence[Mapping[str, Any]]) -> float:
 def _merit(final: Mapping[str, Any]) -> tuple[float, float]:
     """Return what finals are compared by: the value, and where that is the same, the processor time."""
     return round(float(final["value"]), 1), sum(float(run["cpu_time"]) for run in final["runs"])
-
-
-def _read(path: Path, study: Study) -> dict[str, Any]:
-    """Return the record to go on from; a new one if there is none."""
-    described = study.describe()
-    if not path.is_file():
-        return {"schema": SCHEMA, "study": described, "trials": [], "finals": []}
-    try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        known = {key: record[key] for key in ("schema", "study", "trials", "finals")}
-        differing = [name for name, value in described.items() if record["study"].get(name) != value]
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no record of a study ({error!r}): choose another output or delete it") from None
-    if known["schema"] != SCHEMA:
-        raise ValueError(f"{path} has the schema {known['schema']!r}, this version reads {SCHEMA!r}")
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"{path} is the record of another study, with {name} {record['study'].get(name)!r} instead of "
-            f"{described[name]!r}: choose another output or delete it"
-        )
-    return known
-
-
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run a study and print it."""
-    import argparse
-
-    from rich.console import Console
-    from rich.progress import Progress
-    from rich.table import Table
-
-    parser = argparse.ArgumentParser(
-        prog="python -m hwgpt_gym.agents.ppo.study",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    defaults = asdict(Study())
-    for name, default in defaults.items():
-        if isinstance(default, str | int):
-            parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"{default}")
-    parser.add_argument("--device", action="append", dest="devices", help="may be repeated; a6000 and cpu_amd_7513")
-    parser.add_argument("--hidden-size", action="append", type=int, dest="hidden_sizes", help="repeated; 32 and 64")
-    parser.add_argument("--transfer", help="the record of a finished study, whose best settings are tried second")
-    parser.add_argument("--workers", type=int, default=None, help="processes; one a processor")
-    parser.add_argument("--output", default="ppo_study.json", help="the record: ppo_study.json")
-    options = vars(parser.parse_args(arguments))
-    output, workers = options.pop("output"), options.pop("workers")
-    console = Console()
-    try:
-        transfer = options.pop("transfer")
-        options["transferred"] = best_settings(json.loads(Path(transfer).read_text("utf-8"))) if transfer else None
-        for name in ("devices", "hidden_sizes"):
-            options[name] = tuple(options[name] or defaults[name])
-        study = Study(**options)
-        with Progress(console=console) as progress:
-            bar = progress.add_task("Training", total=study.runs)
-            record = run_study(study, output, workers=workers, report=lambda done: progress.update(bar, completed=done))
-            progress.update(bar, completed=study.runs)
-    except (OSError, ValueError) as error:
-        parser.error(str(error))
-    for stage in ("trials", "finals"):
-        table = Table("number", "value", "settings", title=stage)
-        for trial in sorted(record[stage], key=lambda item: float(item["value"])):
-            table.add_row(str(trial["number"]), f"{trial['value']:.3f}", json.dumps(trial["settings"]))
-        console.print(table)
-    console.print(f"best: {json.dumps(best_hyperparameters(record))}", soft_wrap=True)
-
-
-if __name__ == "__main__":
-    main()

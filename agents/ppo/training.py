@@ -9,60 +9,35 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
-from gymnasium.vector import AutoresetMode
 from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.vec_env import VecEnv
 
 from hwgpt_gym.agents.ppo.policy import Policy, policy_class, policy_kwargs
 from hwgpt_gym.agents.problem import SearchProblem
-from hwgpt_gym.envs.sb3 import HWGPTVecEnv
-from hwgpt_gym.envs.vector import HWGPTVectorEnv
-from hwgpt_gym.search_space import NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.envs.construction import ObservationLayout
+from hwgpt_gym.envs.search_vec_env import SearchVecEnv
+from hwgpt_gym.search_space import Encoded, FloatArray
 
 
-class SearchVecEnv(HWGPTVecEnv):
-    """The environment of Stable-Baselines3 over a search problem: every architecture built is counted there.
+def make_env(problem: SearchProblem, num_envs: int) -> SearchVecEnv:
+    """Return the environment of Stable-Baselines3 over a search problem: every architecture built is counted there.
 
-    Rewards are the problem's own. Beyond the budget nothing is evaluated; training must stop when it is spent.
+    Beyond the budget nothing is evaluated, and earns zero; training must stop when it is spent.
 
     Args:
         problem: The problem.
         num_envs: The number of lanes.
     """
 
-    def __init__(self, problem: SearchProblem, num_envs: int) -> None:
-        objective = problem.objective
-        super().__init__(
-            HWGPTVectorEnv(
-                num_envs,
-                # Without a device no metric of the problem depends on one, so any will do.
-                device=problem.benchmark.device.name if problem.benchmark.device else "a6000",
-                scale=problem.space.scale,
-                constraint=dict(objective.constraints),
-                penalty=objective.penalty,
-                penalty_weight=objective.weight,
-                autoreset_mode=AutoresetMode.SAME_STEP,
-            )
-        )
-        self.problem = problem
-        self._infos: list[dict[str, Any]] = [{} for _ in range(num_envs)]
+    def reward(encoded: Encoded) -> FloatArray:
+        rewards = np.zeros(len(encoded))
+        count = min(len(encoded), problem.remaining)
+        if count:
+            rewards[:count] = problem.evaluate(encoded[:count])
+        return rewards
 
-    def step_wait(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.bool_], list[Any]]:
-        """Take the decisions; infos are empty, because making thousands of them a second costs more than all else."""
-        observations, _, terminations, _, batched = self.env.step(self._actions)
-        rewards = np.zeros(self.num_envs, dtype=np.float32)
-        ended = np.flatnonzero(terminations)[: self.problem.remaining]
-        if len(ended):
-            final = np.stack(batched["final_obs"][ended].tolist())
-            rewards[ended] = self.problem.evaluate(encoded_of(self.problem.space, final))
-        return observations, rewards, terminations, self._infos
-
-
-def encoded_of(space: SearchSpace, observations: npt.NDArray[np.float32]) -> Encoded:
-    """Return the choices that observations show, ``int8 (n, D)``."""
-    one_hot = observations[:, : 3 * space.num_decisions].reshape(len(observations), -1, 3)
-    return np.where(one_hot.any(axis=2), one_hot.argmax(axis=2), NOT_SET).astype(np.int8)
+    return SearchVecEnv(ObservationLayout(problem.space), num_envs, reward)
 
 
 class _Progress(BaseCallback):
@@ -104,8 +79,11 @@ def train(
         tensorboard: A folder to write TensorBoard's events to.
     """
     with preserved_random_state():
-        env = SearchVecEnv(problem, settings["num_envs"])
-        model = make_model(env, settings, problem.seed, lambda: problem.remaining / problem.budget, masked, tensorboard)
+        env = make_env(problem, settings["num_envs"])
+        layout = env.construction.layout
+        model = make_model(
+            env, layout, settings, problem.seed, lambda: problem.remaining / problem.budget, masked, tensorboard
+        )
         policy = Policy(problem.space, model.policy, masked, settings["hidden_size"])
         # More steps than the budget can take: the callback stops at its end.
         steps = (problem.budget + 2 * settings["num_envs"]) * problem.space.num_decisions
@@ -115,24 +93,24 @@ def train(
 
 
 def make_model(
-    env: Any,
+    env: VecEnv,
+    layout: ObservationLayout,
     settings: Mapping[str, Any],
     seed: int,
     remaining: Any,
     masked: bool,
     tensorboard: Path | str | None = None,
-    context_columns: int = 0,
 ) -> Any:
     """Return an untrained model of Stable-Baselines3, or of sb3-contrib if masked.
 
     Args:
-        env: The environment, a bridge over the vector environment.
+        env: The environment.
+        layout: The columns of its observations.
         settings: Those of :class:`hwgpt_gym.agents.ppo.agent.PPO`, all of them set.
         seed: Seeds the networks' weights and the actions.
         remaining: Returns the share of the budget that is left, which the learning rate is proportional to.
         masked: Whether to mask actions that are not distinct.
         tensorboard: A folder to write TensorBoard's events to.
-        context_columns: The number of columns of the observation that describe the context.
     """
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
@@ -149,7 +127,7 @@ def make_model(
         clip_range=settings["clip_range"],
         gamma=1.0,
         gae_lambda=settings["gae_lambda"],
-        policy_kwargs=policy_kwargs(env.env.bench.space, settings["hidden_size"], context_columns),
+        policy_kwargs=policy_kwargs(layout, settings["hidden_size"]),
         tensorboard_log=None if tensorboard is None else str(tensorboard),
         seed=seed % 2**31,
         device="cpu",

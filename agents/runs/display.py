@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, Self
+from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 from rich.console import Console, Group, RenderableType
@@ -15,10 +15,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hwgpt_gym.console import format_metric, make_table, messages
+from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.problem import SearchProblem
+    from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, Scored
     from hwgpt_gym.optimum import Optimum
 
 _SECONDS_BETWEEN: Final = 0.25
@@ -58,7 +60,7 @@ class RunDisplay:
         )
         self._task = self._progress.add_task("", total=budget)
         self._budget = budget
-        self._live = Live(self._frame("[dim]starting …[/dim]"), console=console, refresh_per_second=4)
+        self._live = Live(self._frame(Text("starting …", "dim")), console=console, refresh_per_second=4)
         self._drawn = 0.0
         self._tenths = 0
         self._regrets: list[float] = []
@@ -96,25 +98,25 @@ class RunDisplay:
         self._progress.update(self._task, completed=problem.evaluations)
         close = self._target is not None and regret <= self._target
         numbers = {
-            "mean reward": f"{state.reward[-_RECENT:].mean():.4f}",
-            "best reward": f"{state.best_reward:.6f}",
-            "optimum": f"{self._optimum.reward:.6f}",
-            "regret": f"[{'green' if close else 'yellow'}]{regret:.6f}[/]",
+            "mean reward": Text(f"{state.reward[-_RECENT:].mean():.4f}", "bold"),
+            "best reward": Text(f"{state.best_reward:.6f}", "bold"),
+            "optimum": Text(f"{self._optimum.reward:.6f}", "bold"),
+            "regret": Text(f"{regret:.6f}", "bold green" if close else "bold yellow"),
         }
         if self._target is not None:
-            numbers["target"] = f"≤ {self._target:g}"
+            numbers["target"] = Text(f"≤ {self._target:g}", "bold")
         grid = Table.grid(expand=True)
         for _ in numbers:
             grid.add_column(ratio=1, no_wrap=True)
-        grid.add_row(*(f"[dim]{name}[/dim]" for name in numbers))
-        grid.add_row(*(f"[bold]{value}[/bold]" for value in numbers.values()))
+        grid.add_row(*(Text(name, "dim") for name in numbers))
+        grid.add_row(*numbers.values())
         best = Text.assemble(("best architecture  ", "dim"), (str(state.best), "bold"), overflow="fold")
         history = Text.assemble(("regret, log scale  ", "dim"), (sparkline(self._regrets), "cyan"))
         body = Group(self._progress, "", grid, "", best, history)
         return self._frame(body)
 
     def _frame(self, body: RenderableType) -> Panel:
-        return Panel(body, title=f"[bold]{self._title}", title_align="left", border_style="dim", padding=(1, 2))
+        return Panel(body, title=Text(self._title, "bold"), title_align="left", border_style="dim", padding=(1, 2))
 
 
 def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
@@ -126,26 +128,47 @@ def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
     return "".join(_SPARKS[round(float(level))] for level in levels)
 
 
-def summary_table(summary: dict[str, Any], agent: str) -> Table:
-    """Return the table at the end of a run: what was found, its budgets, the optimum, random search."""
+def title_of(config: RunConfig, optimum: Optimum) -> str:
+    """Return what stands above a run."""
+    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.limits.items()]
+    device = DEVICES[config.device].label
+    return f"{config.agent} on {device}, scale {config.scale}, {', '.join(limits) or 'no limit'}"
+
+
+def summary_table(summary: RunSummary, agent: str) -> Table:
+    """Return the table at the end of a run: what was found, its limits, the optimum, random search."""
     names = {"found": f"{agent}, best found", "greedy": f"{agent}, greedy", "random": "random search",
              "optimum": "certified optimum"}  # fmt: skip
-    entries = summary["architectures"]
-    shown = [name for name in names if name in entries]
-    rows = [("regret", *(f"{entries[name]['regret']:.6f}" for name in shown), "")]
-    rows.append(("reward", *(f"{entries[name]['reward']:.6f}" for name in shown), ""))
-    for key in entries["optimum"]["metrics"]:
-        budget = summary["budgets"].get(key)
-        cells = [_metric_cell(entries[name], key, budget) for name in shown]
-        rows.append((METRICS[key].label, *cells, "" if budget is None else f"≤ {format_metric(key, budget)}"))
-    found = [entries[name]["evaluations"] for name in shown]
-    rows.append(("evaluations", *(f"{number:,}" if number else "–" for number in found), ""))
-    columns = ("", *(names[name] for name in shown), "budget")
+    entries = summary.architectures
+    rows: list[tuple[str | Text, ...]] = [
+        ("regret", *(f"{entry.regret:.6f}" for entry in entries.values()), ""),
+        ("reward", *(f"{entry.reward:.6f}" for entry in entries.values()), ""),
+    ]
+    for key in summary.optimum.metrics:
+        limit = summary.limits.get(key)
+        cells = [_metric_cell(entry, key, limit) for entry in entries.values()]
+        rows.append((METRICS[key].label, *cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
+    rows.append(
+        ("evaluations", *(f"{entry.evaluations:,}" if entry.evaluations else "–" for entry in entries.values()), "")
+    )
+    columns = ("", *(names[name] for name in entries), "limit")
     return make_table("", columns, rows, right=range(1, len(columns)))
 
 
-def _metric_cell(entry: dict[str, Any], key: str, budget: float | None) -> str:
-    text = format_metric(key, entry["metrics"][key])
-    if budget is None:
-        return text
-    return f"[green]{text}[/green]" if entry["metrics"][key] <= budget else f"[red]{text}[/red]"
+def _metric_cell(entry: Scored, key: str, limit: float | None) -> str | Text:
+    text = format_metric(key, entry.metrics[key])
+    return text if limit is None else Text(text, "green" if entry.metrics[key] <= limit else "red")
+
+
+def verdict(summary: RunSummary) -> Text:
+    """Say in a sentence how a run ended."""
+    kind, style = (
+        ("Reached", "bold green")
+        if summary.reached
+        else ("Interrupted", "bold yellow")
+        if summary.interrupted
+        else ("Not reached", "bold red")
+    )
+    text = f": regret {summary.regret:.6f} after {summary.evaluations:,} evaluations, {summary.seconds:.0f} s"
+    target = "" if summary.target is None else f" (target {summary.target:g})"
+    return Text.assemble((kind, style), f"{text}{target}.")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import base64
-import json
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
+from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
 from hwgpt_gym.console import format_metric
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.files import write_text
@@ -57,12 +57,12 @@ def write_report(folder: Path) -> Path:
 
     Raises:
         FileNotFoundError: If the folder lacks a file.
-        ValueError: If one of its JSON files is damaged.
+        ValueError: If one of its JSON files is damaged, or of another version.
     """
-    config, summary = (_read(folder / name) for name in ("config.json", "summary.json"))
+    config = read_record(RunConfig, folder / "config.json")
+    summary = read_record(RunSummary, folder / "summary.json")
     pictures = [_figure(folder / name, title, caption) for name, title, caption in _PICTURES]
-    entries = summary["architectures"]
-    if entries["found"]["architecture"] == entries["optimum"]["architecture"]:
+    if summary.found.architecture == summary.optimum.architecture:
         pictures[3] = "<section><h2>The certified optimum</h2>is the architecture that the run found.</section>"
     template = files("hwgpt_gym.agents.runs").joinpath("page_template.html").read_text(encoding="utf-8")
     parts = {
@@ -74,8 +74,8 @@ def write_report(folder: Path) -> Path:
         "wide": pictures[2],
         "pair": pictures[0] + pictures[1],
         "optimum": pictures[3],
-        "command": escape(config["command"]),
-        "config": escape(json.dumps(config, indent=2)),
+        "command": escape(config.command),
+        "config": escape(config.to_json()),
     }
     page = template
     for key, html in parts.items():
@@ -84,43 +84,33 @@ def write_report(folder: Path) -> Path:
     return folder / "report.html"
 
 
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
-    return content
+def _title(config: RunConfig) -> str:
+    return escape(f"{_AGENTS.get(config.agent, config.agent)} on {DEVICES[config.device].label}")
 
 
-def _title(config: dict[str, Any]) -> str:
-    return escape(f"{_AGENTS.get(config['agent'], config['agent'])} on {_device(config)}")
-
-
-def _device(config: dict[str, Any]) -> str:
-    return DEVICES[config["device"]].label if config["device"] else "any device"
-
-
-def _lead(config: dict[str, Any], summary: dict[str, Any]) -> str:
-    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in summary["budgets"].items()]
+def _lead(config: RunConfig, summary: RunSummary) -> str:
+    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in summary.limits.items()]
     text = (
-        f"Search space {config['scale']}, {', '.join(limits) or 'no budget'}. The run evaluated "
-        f"{summary['evaluations']:,} architectures in {summary['seconds']:.0f} seconds"
+        f"Search space {config.scale}, {', '.join(limits) or 'no limit'}. The run evaluated "
+        f"{summary.evaluations:,} architectures in {summary.seconds:.0f} seconds"
     )
-    if summary["interrupted"]:
+    if summary.interrupted:
         return escape(f"{text} and was interrupted.")
-    if summary["reached"]:
-        return escape(f"{text} and came within its target of {summary['target']:g} of the certified optimum.")
-    return escape(f"{text}. It did not come within its target of {summary['target']:g} of the certified optimum.")
+    if summary.target is None:
+        return escape(f"{text}.")
+    if summary.reached:
+        return escape(f"{text} and came within its target of {summary.target:g} of the certified optimum.")
+    return escape(f"{text}. It did not come within its target of {summary.target:g} of the certified optimum.")
 
 
-def _cards(summary: dict[str, Any]) -> str:
-    found, random = (summary["architectures"][name] for name in ("found", "random"))
-    kind = "good" if summary["reached"] else "bad"
+def _cards(summary: RunSummary) -> str:
+    target = "" if summary.target is None else f" (target ≤ {summary.target:g})"
+    feasible = summary.found.feasible
     cards = (
-        (kind, f"{summary['regret']:.2g}", f"regret to the certified optimum (target ≤ {summary['target']:g})"),
-        ("", f"{random['regret']:.2g}", "regret of random search with as many evaluations"),
-        ("", f"{found['metrics']['perplexity']:.2f}", "perplexity of the architecture found"),
-        ("good" if found["feasible"] else "bad", "within" if found["feasible"] else "over", "the budget"),
+        ("good" if summary.reached else "bad", f"{summary.regret:.2g}", f"regret to the certified optimum{target}"),
+        ("", f"{summary.random.regret:.2g}", "regret of random search with as many evaluations"),
+        ("", f"{summary.found.metrics['perplexity']:.2f}", "perplexity of the architecture found"),
+        ("good" if feasible else "bad", "within" if feasible else "over", "the limits"),
     )
     return "".join(
         f'<div class="card {kind}"><strong>{escape(value)}</strong><span>{escape(label)}</span></div>'
@@ -128,37 +118,34 @@ def _cards(summary: dict[str, Any]) -> str:
     )
 
 
-def _table(config: dict[str, Any], summary: dict[str, Any]) -> str:
-    entries = summary["architectures"]
-    shown = [name for name in _NAMES if name in entries]
-    head = "".join(f"<th>{escape(_NAMES[name])}</th>" for name in shown)
-    rows = [_row("Regret", [(f"{entries[name]['regret']:.6f}", "") for name in shown], "")]
-    rows.append(_row("Reward", [(f"{entries[name]['reward']:.6f}", "") for name in shown], ""))
+def _table(config: RunConfig, summary: RunSummary) -> str:
+    entries = summary.architectures
+    head = "".join(f"<th>{escape(_NAMES[name])}</th>" for name in entries)
+    rows = [_row("Regret", [(f"{entry.regret:.6f}", "") for entry in entries.values()], "")]
+    rows.append(_row("Reward", [(f"{entry.reward:.6f}", "") for entry in entries.values()], ""))
     for key, metric in METRICS.items():
-        if key in entries["optimum"]["metrics"]:
-            budget = summary["budgets"].get(key)
+        if key in summary.optimum.metrics:
+            limit = summary.limits.get(key)
             cells = []
-            for name in shown:
-                value = entries[name]["metrics"][key]
-                kind = "" if budget is None else "good" if value <= budget else "bad"
+            for entry in entries.values():
+                value = entry.metrics[key]
+                kind = "" if limit is None else "good" if value <= limit else "bad"
                 cells.append((format_metric(key, value), kind))
-            rows.append(_row(metric.label, cells, "" if budget is None else f"≤ {format_metric(key, budget)}"))
-    evaluations = [(f"{entries[name]['evaluations']:,}" if entries[name]["evaluations"] else "–", "") for name in shown]
-    rows.append(_row("Evaluations", evaluations, f"≤ {config['budget']:,}"))
-    return f"<table><thead><tr><th></th>{head}<th>budget</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
+            rows.append(_row(metric.label, cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
+    evaluations = [(f"{entry.evaluations:,}" if entry.evaluations else "–", "") for entry in entries.values()]
+    rows.append(_row("Evaluations", evaluations, f"≤ {config.budget:,}"))
+    return f"<table><thead><tr><th></th>{head}<th>limit</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _row(label: str, cells: list[tuple[str, str]], budget: str) -> str:
+def _row(label: str, cells: list[tuple[str, str]], limit: str) -> str:
     inner = "".join(f'<td class="{kind}">{escape(text)}</td>' for text, kind in cells)
-    return f"<tr><th>{escape(label)}</th>{inner}<td>{escape(budget)}</td></tr>"
+    return f"<tr><th>{escape(label)}</th>{inner}<td>{escape(limit)}</td></tr>"
 
 
-def _names(summary: dict[str, Any]) -> str:
-    entries = summary["architectures"]
+def _names(summary: RunSummary) -> str:
     return "".join(
-        f"<dt>{escape(title)}</dt><dd><code>{escape(entries[name]['architecture'])}</code></dd>"
-        for name, title in _NAMES.items()
-        if name in entries
+        f"<dt>{escape(_NAMES[name])}</dt><dd><code>{escape(entry.architecture)}</code></dd>"
+        for name, entry in summary.architectures.items()
     )
 
 

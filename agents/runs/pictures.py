@@ -13,7 +13,7 @@ import numpy as np
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum.front import ParetoFront
-from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
+from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,7 @@ _SIZE: Final = (5.8, 4.4)
 
 
 def save_learning_curve(
-    result: SearchResult, optimum: Optimum, path: Path, *, target: float, random: SearchResult | None = None
+    result: SearchResult, optimum: Optimum, path: Path, *, target: float | None, random: SearchResult | None = None
 ) -> None:
     """Draw regret over evaluations: of the best so far, of what is being built, of the greedy episode.
 
@@ -35,13 +35,10 @@ def save_learning_curve(
         result: The run.
         optimum: The certified optimum.
         path: Where to, in the format of its suffix.
-        target: The regret to reach.
+        target: The regret to reach, if there is one.
         random: Random search at the same number of evaluations.
     """
-    from hwgpt_gym.style import new_figure, save_figure
-
-    figure = new_figure()
-    figure.set_size_inches(*_SIZE)
+    figure = new_figure(*_SIZE)
     axes = figure.add_subplot()
     evaluations = np.arange(1, len(result) + 1)
     window = max(1, min(512, len(result) // 20))
@@ -56,7 +53,7 @@ def save_learning_curve(
                   label="random search, best so far")  # fmt: skip
     axes.step(evaluations, result.regret(optimum), where="post", color=INK, linewidth=2.0,
               label=f"{result.agent}, best so far")  # fmt: skip
-    if target > 0.0:
+    if target:
         axes.axhline(target, color=GREEN, linewidth=1.0, linestyle=(0, (4, 3)), label=f"target {target:g}")
     # Regret can be exactly zero, which a logarithmic axis has no place for.
     axes.set_yscale("symlog", linthresh=1e-4)
@@ -83,17 +80,15 @@ def save_pareto_picture(
         bench: The benchmark of the front.
         front: The front, of two metrics.
         path: Where to, in the format of its suffix.
-        result: The run: everything it evaluated, its best and its budgets.
+        result: The run: everything it evaluated, its best and its limits.
         optimum: The certified optimum of the run's objective.
 
     Raises:
         ValueError: If the front is not of two metrics.
     """
     from hwgpt_gym.plotting import plot_front
-    from hwgpt_gym.style import new_figure, save_figure
 
-    figure = new_figure()
-    figure.set_size_inches(*_SIZE)
+    figure = new_figure(*_SIZE)
     axes = figure.add_subplot()
     if result is not None:
         _draw_visited(axes, figure, bench, front, result)
@@ -103,9 +98,9 @@ def save_pareto_picture(
         point = bench.evaluate(optimum.encoded, (cost, quality))
         axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=19, markeredgecolor=INK,
                   markeredgewidth=0.8, zorder=4, label="certified optimum")  # fmt: skip
-        if cost in optimum.objective.thresholds:
-            axes.axvline(optimum.objective.thresholds[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
-                         label="budget")  # fmt: skip
+        if cost in optimum.objective.limits:
+            axes.axvline(optimum.objective.limits[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
+                         label="limit")  # fmt: skip
     if result is not None:
         point = bench.evaluate(result.encoded[result.best_index][None], (cost, quality))
         axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=6, markeredgecolor="white", zorder=5,

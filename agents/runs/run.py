@@ -1,6 +1,7 @@
 """A run: an agent searches, and leaves a folder that says what it did.
 
-Like the commands, this stands above the agents and the environments. A run folder holds
+``search``, ``train`` and ``demo`` go the same way: a :class:`RunConfig` says what is asked for, :func:`perform` does
+it, :meth:`Run.summarize` says what came of it, and :func:`save_run` fills the folder that :func:`run_folder` claimed:
 
 =======================  ==========================================================================
 ``config.json``          what was asked for: agent and settings, device, objective, budget, seed, versions
@@ -11,49 +12,52 @@ Like the commands, this stands above the agents and the environments. A run fold
 ``learning_curve.png``   regret over evaluations
 ``pareto.png``           the exact front, and what was visited
 ``architecture.png``     the best architecture found
+``optimum.png``          the certified optimum
 ``report.html``          all of it on one page that needs no network
 =======================  ==========================================================================
 """
 
 from __future__ import annotations
 
-import json
-import platform
 import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import (
-    Callback,
-    SearchProblem,
-)
+from rich.console import Console
+
+from hwgpt_gym.agents import make_agent
+from hwgpt_gym.agents.agent import Agent, Trainable
+from hwgpt_gym.agents.problem import Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.result import SearchResult
-from hwgpt_gym.agents.runs.page import write_report
+from hwgpt_gym.agents.runs.display import RunDisplay, summary_table, title_of, verdict
+from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, Scored
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.files import write_text
+from hwgpt_gym.files import new_folder, take_folder, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
-from hwgpt_gym.optimum.front import pareto_front
-from hwgpt_gym.version import __version__
+from hwgpt_gym.search_space import Encoded
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.ppo.policy import Policy
 
+RUNS: Final = Path("runs")
+CONFIG: Final = "config.json"
+SUMMARY: Final = "summary.json"
 POLICY: Final = "policy.safetensors"
 
 
 class StoppableProblem(SearchProblem):
     """A search problem that ends early: at a reward that is good enough, or when it is told to.
 
-    What remains of the budget is then nothing. Schedules that follow the budget are those of the whole one.
+    What remains of the budget is then nothing. What is under way when it is told to stop is still evaluated, so a stop
+    is an end like that of the budget, wherever it falls. Schedules that follow the budget are those of the whole one.
 
     Args:
         benchmark: As for :class:`SearchProblem`, as are the others up to ``seed``.
@@ -73,7 +77,7 @@ class StoppableProblem(SearchProblem):
     @property
     def remaining(self) -> int:
         """How many architectures may still be evaluated."""
-        return 0 if self.stopped or self.best_reward >= self.enough else self.budget - self.evaluations
+        return 0 if self.stopped or self.best_reward >= self.enough else super().remaining
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,184 +85,204 @@ class Run:
     """What an agent did.
 
     Attributes:
+        config: What was asked for.
         result: Everything it evaluated.
         policy: What it trained, of agents that train a policy.
         optimum: The certified optimum.
         random: Random search with the same number of evaluations.
-        interrupted: Whether Ctrl-C ended it.
+        interrupted: Whether it was told to stop.
     """
 
+    config: RunConfig
     result: SearchResult
     policy: Policy | None
     optimum: Optimum
     random: SearchResult
     interrupted: bool
 
-    @property
-    def regret(self) -> float:
-        """How far the best architecture found is below the certified optimum, in reward."""
-        return float(self.result.regret(self.optimum)[-1])
+    def summarize(self) -> RunSummary:
+        """Return what came of it."""
+        result = self.result
+        greedy = self._score(result.greedy_encoded[-1:], len(result)) if len(result.greedy_encoded) else None
+        return RunSummary(
+            target=self.config.target,
+            interrupted=self.interrupted,
+            evaluations=len(result),
+            seconds=result.wall_time,
+            processor_seconds=result.cpu_time,
+            limits={key: float(value) for key, value in self.optimum.objective.limits.items()},
+            found=self._score(result.encoded[result.best_index][None], len(result)),
+            greedy=greedy,
+            random=self._score(self.random.encoded[self.random.best_index][None], len(self.random)),
+            optimum=self._score(self.optimum.encoded, 0),
+        )
+
+    def _score(self, encoded: Encoded, evaluations: int) -> Scored:
+        benchmark, bound = self.config.benchmark, self.optimum.objective
+        metrics = benchmark.evaluate(encoded)
+        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+        return Scored(
+            architecture=str(benchmark.space.decode(encoded)[0]),
+            reward=float(outcome.reward[0]),
+            quality=float(outcome.quality[0]),
+            penalty=float(outcome.penalty[0]),
+            feasible=bool(outcome.feasible[0]),
+            regret=self.optimum.reward - float(outcome.reward[0]),
+            evaluations=evaluations,
+            metrics={key: float(value[0]) for key, value in metrics.items()},
+        )
 
 
-def run_agent(
-    agent: Agent, problem: StoppableProblem, callback: Callback | None = None, tensorboard: Path | None = None
-) -> Run:
-    """Let an agent search; Ctrl-C ends the search and keeps what was evaluated.
+def perform(config: RunConfig, console: Console, tensorboard: Path | None = None) -> Run:
+    """Let an agent search, its progress on show; Ctrl-C ends the search and keeps what was evaluated.
 
     Args:
-        agent: The agent.
-        problem: The problem, fresh.
-        callback: Called with the problem after every batch of evaluations.
+        config: What is asked for; a ``demo`` ends as soon as its target is reached.
+        console: Where to show it.
         tensorboard: A folder for TensorBoard's events, of agents that train a policy.
 
     Raises:
         KeyboardInterrupt: If Ctrl-C came before anything was evaluated, or twice.
     """
-    policy, interrupted = None, False
-    if hasattr(agent, "train"):
-        with _stop_at_interrupt(problem):
-            result, policy = agent.train(problem, callback, tensorboard)
-        interrupted = problem.stopped
-    else:
-        wall, cpu = time.perf_counter(), time.process_time()
-        try:
-            result = agent.run(problem, callback)
-        except KeyboardInterrupt:
-            interrupted = True
-            elapsed = time.perf_counter() - wall, time.process_time() - cpu
-            result = problem.result(agent.name, asdict(agent), *elapsed)
+    benchmark = config.benchmark
+    optimum = solve(benchmark, config.objective)
+    ends = config.verb == "demo" and config.target is not None
+    enough = optimum.reward - config.target if ends and config.target is not None else float("inf")
+    problem = StoppableProblem(benchmark, config.objective, config.budget, config.seed, enough)
+    agent = make_agent(config.agent, **config.settings)
+    title = title_of(config, optimum)
+    with RunDisplay(title, optimum, config.budget, config.target, console) as display:
+        result, policy, interrupted = _search(agent, problem, display, tensorboard)
     if not len(result):
         raise KeyboardInterrupt
-    baseline = SearchProblem(problem.benchmark, problem.objective, len(result), problem.seed)
-    random = RandomSearch().run(baseline)
-    return Run(result, policy, solve(problem.benchmark, problem.objective), random, interrupted)
+    random = RandomSearch().run(SearchProblem(benchmark, config.objective, len(result), config.seed))
+    return Run(config, result, policy, optimum, random, interrupted)
+
+
+def _search(
+    agent: Agent, problem: StoppableProblem, callback: Callback, tensorboard: Path | None
+) -> tuple[SearchResult, Policy | None, bool]:
+    """Return what was evaluated, what was trained, and whether Ctrl-C ended it."""
+    if isinstance(agent, Trainable):
+        with _stop_at_signals(problem):
+            result, policy = agent.train(problem, callback, tensorboard)
+        return result, policy, problem.stopped
+    wall, cpu = time.perf_counter(), time.process_time()
+    try:
+        return agent.run(problem, callback), None, False
+    except KeyboardInterrupt:
+        elapsed = time.perf_counter() - wall, time.process_time() - cpu
+        return problem.result(agent.name, asdict(agent), *elapsed), None, True
 
 
 @contextmanager
-def _stop_at_interrupt(problem: StoppableProblem) -> Iterator[None]:
-    """Let the first Ctrl-C stop the problem, so that the agent ends as a budget does; the second raises."""
+def _stop_at_signals(problem: StoppableProblem) -> Iterator[None]:
+    """Let the first Ctrl-C or SIGTERM stop the problem, so that the agent ends as a budget does; the second raises."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    with ExitStack() as restored:
 
-    def stop(*_: object) -> None:
-        problem.stopped = True
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        def stop(*_: object) -> None:
+            problem.stopped = True
+            restored.close()
 
-    signal.signal(signal.SIGINT, stop)
-    try:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            restored.callback(signal.signal, number, signal.signal(number, stop))
         yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
-def summarize(run: Run, benchmark: Benchmark, target: float) -> dict[str, Any]:
-    """Return what came out of a run, as JSON can hold it.
+@contextmanager
+def run_folder(kind: str, config: str, folder: Path | None = None) -> Iterator[Path]:
+    """Claim a run folder with ``config.json`` in it; if the block raises before more is written, it is removed again.
 
     Args:
-        run: The run.
-        benchmark: Its benchmark.
-        target: The regret to reach.
+        kind: What the folder's name begins with.
+        config: The text of ``config.json``.
+        folder: The folder, new or empty; by default a new one in ``runs``, named by the time.
+
+    Raises:
+        ValueError: If the folder is not empty, or cannot be made.
     """
-    bound = run.optimum.objective
-    result = run.result
-    rows = {"found": (result.encoded[result.best_index][None], len(result))}
-    if len(result.greedy_encoded):
-        rows["greedy"] = (result.greedy_encoded[-1:], len(result))
-    rows["random"] = (run.random.encoded[run.random.best_index][None], len(run.random))
-    rows["optimum"] = (run.optimum.encoded, 0)
-    entries = {}
-    for name, (encoded, evaluations) in rows.items():
-        metrics = benchmark.evaluate(encoded)
-        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
-        entries[name] = {
-            "architecture": str(benchmark.space.decode(encoded)[0]),
-            "reward": float(outcome.reward[0]),
-            "quality": float(outcome.quality[0]),
-            "penalty": float(outcome.penalty[0]),
-            "feasible": bool(outcome.feasible[0]),
-            "regret": run.optimum.reward - float(outcome.reward[0]),
-            "evaluations": evaluations,
-            "metrics": {key: float(value[0]) for key, value in metrics.items()},
-        }
-    return {
-        "regret": run.regret,
-        "target": target,
-        "reached": run.regret <= target,
-        "interrupted": run.interrupted,
-        "evaluations": len(result),
-        "seconds": result.wall_time,
-        "processor_seconds": result.cpu_time,
-        "budgets": {key: float(value) for key, value in bound.thresholds.items()},
-        "architectures": entries,
-    }
+    missing = [path for path in ((folder or RUNS), *(folder or RUNS).parents) if not path.exists()]
+    if folder is None:
+        path = new_folder(RUNS, f"{kind}-{datetime.now():%Y%m%d-%H%M%S}")
+        missing = [path, *missing]
+    else:
+        path = take_folder(folder, name="--output")
+    try:
+        # Exclusively: of two runs that found the same folder empty, one has it.
+        with (path / CONFIG).open("x", encoding="utf-8") as file:
+            file.write(config)
+    except FileExistsError:
+        raise ValueError(f"--output must be a new or an empty folder, {str(path)!r} holds a run") from None
+    try:
+        yield path
+    except BaseException:
+        if [item.name for item in path.iterdir()] == [CONFIG]:
+            (path / CONFIG).unlink()
+            with suppress(OSError):
+                for made in missing:
+                    made.rmdir()
+        raise
 
 
-def describe(agent: Agent, problem: SearchProblem, target: float, command: str) -> dict[str, Any]:
-    """Return what was asked for, as JSON can hold it: enough to run it again."""
-    import numpy
-
-    settings = asdict(agent.resolve(problem)) if hasattr(agent, "resolve") else asdict(agent)
-    return {
-        "command": command,
-        "agent": agent.name,
-        "settings": settings,
-        "device": problem.benchmark.device and problem.benchmark.device.name,
-        "scale": problem.benchmark.scale,
-        "objective": problem.objective.to_dict(),
-        "budget": problem.budget,
-        "seed": problem.seed,
-        "target": target,
-        "versions": {"hwgpt-gym": __version__, "python": platform.python_version(), "numpy": numpy.__version__},
-    }
-
-
-def save_run(folder: Path, run: Run, benchmark: Benchmark, config: dict[str, Any], summary: dict[str, Any]) -> Path:
-    """Write a run folder.
+def perform_into_folder(
+    config: RunConfig, folder: Path | None, console: Console, tensorboard: Path | None = None
+) -> RunSummary:
+    """Perform a run, print what came of it, and leave a run folder.
 
     Args:
-        folder: The folder; made if it does not exist.
+        config: What is asked for.
+        folder: The run folder; by default a new one in ``runs``.
+        console: Where to show all of it.
+        tensorboard: A folder for TensorBoard's events, of agents that train a policy.
+
+    Raises:
+        ValueError: If the folder is not empty, or cannot be made.
+        KeyboardInterrupt: As :func:`perform`.
+    """
+    kind = "demo" if config.verb == "demo" else config.agent
+    with run_folder(kind, config.to_json(), folder) as path:
+        run = perform(config, console, tensorboard)
+        summary = run.summarize()
+        console.print()
+        console.print(summary_table(summary, config.agent))
+        page = save_run(run, summary, path)
+    console.print(f"\nRun folder: {path}\nReport:     {page}", soft_wrap=True)
+    console.print()
+    console.print(verdict(summary))
+    return summary
+
+
+def save_run(run: Run, summary: RunSummary, folder: Path) -> Path:
+    """Write what a run folder holds beside ``config.json``.
+
+    Args:
         run: The run.
-        benchmark: Its benchmark.
-        config: That of :func:`describe`.
-        summary: That of :func:`summarize`.
+        summary: Its summary.
+        folder: The folder, that of :func:`run_folder`.
 
     Returns:
         The page.
     """
-    from hwgpt_gym.agents.runs.pictures import (
-        save_learning_curve,
-        save_pareto_picture,
-    )
+    from hwgpt_gym.agents.runs.page import write_report
+    from hwgpt_gym.agents.runs.pictures import save_learning_curve, save_pareto_picture
     from hwgpt_gym.envs.pictures import save_architecture
+    from hwgpt_gym.optimum.front import pareto_front
 
-    folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / "config.json", json.dumps(config, indent=2) + "\n")
-    run.result.save(folder / "result.parquet", run.optimum)
-    run.random.save(folder / "random.parquet", run.optimum)
+    config, result, optimum = run.config, run.result, run.optimum
+    result.save(folder / "result.parquet", optimum)
+    run.random.save(folder / "random.parquet", optimum)
     if run.policy is not None:
-        notes = {key: config[key] for key in ("agent", "device", "objective", "budget", "seed")}
-        run.policy.save(folder / POLICY, **notes)
-    write_text(folder / "summary.json", json.dumps(summary, indent=2) + "\n")
-    target = config["target"]
-    save_learning_curve(run.result, run.optimum, folder / "learning_curve.png", target=target, random=run.random)
-    bounded = next(iter(run.optimum.objective.thresholds), "latency_ms" if benchmark.devices else "params")
-    front = pareto_front(benchmark, ("perplexity", bounded))
-    save_pareto_picture(benchmark, front, folder / "pareto.png", result=run.result, optimum=run.optimum)
-    objective = run.result.objective
-    device = benchmark.devices[0].name if benchmark.devices else "a6000"
-    for name, architecture in (("architecture", run.result.best), ("optimum", run.optimum.architecture)):
-        save_architecture(architecture, device, objective, folder / f"{name}.png")
+        objective = config.objective.to_dict()
+        notes = {"agent": config.agent, "device": config.device, "objective": objective}
+        run.policy.save(folder / POLICY, **notes, budget=config.budget, seed=config.seed)
+    write_text(folder / SUMMARY, summary.to_json())
+    save_learning_curve(result, optimum, folder / "learning_curve.png", target=config.target, random=run.random)
+    bounded = next(iter(optimum.objective.limits), "latency_ms")
+    front = pareto_front(config.benchmark, ("perplexity", bounded))
+    save_pareto_picture(config.benchmark, front, folder / "pareto.png", result=result, optimum=optimum)
+    for name, architecture in (("architecture", result.best), ("optimum", optimum.architecture)):
+        save_architecture(architecture, config.device, config.objective, folder / f"{name}.png")
     return write_report(folder)
-
-
-def new_folder(kind: str, parent: Path = Path("runs")) -> Path:
-    """Return the path of a run folder that does not exist yet, named by kind and time."""
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    path = parent / f"{kind}-{stamp}"
-    number = 2
-    while path.exists():
-        path = parent / f"{kind}-{stamp}-{number}"
-        number += 1
-    return path

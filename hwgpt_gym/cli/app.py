@@ -6,6 +6,10 @@ needs is imported in its function, so that help and completion stay quick.
 
 from __future__ import annotations
 
+import errno
+import io
+import os
+import signal
 import sys
 import textwrap
 from collections.abc import Sequence
@@ -13,13 +17,19 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym.cli import lookup, measure, policies, profile, search
+from hwgpt_gym.cli import leaderboards, lookup, measure, optimum, policies, profile, search, table
 from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
 
+FAILED: Final = 1
+"""The exit code where the command did not reach what it should, or the machine failed it."""
+
 WRONG_INPUT: Final = 2
 """The exit code for wrong input."""
+
+TERMINATED: Final = 143
+"""The exit code after SIGTERM, which is the shells' own."""
 
 LONGEST_MESSAGE: Final = 600
 """Characters of a message about wrong input; some list everything that is missing."""
@@ -51,8 +61,12 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, search, policies, measure, profile):
+for module in (lookup, table, optimum, search, policies, leaderboards, measure, profile):
     module.register(app)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: an end like that of Ctrl-C, with another exit code."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -62,29 +76,40 @@ def run(arguments: Sequence[str]) -> int:
         arguments: What stands behind ``hwgpt-gym`` on the command line.
 
     Returns:
-        The exit code: 0; 1 if the command did not reach what it should; 2 for wrong input, with one line on standard
-        error; 130 after Ctrl-C.
+        The exit code: 0; 1 if the command did not reach what it should, or the machine failed it (a full disk, a
+        missing library, a closed pipe); 2 for wrong input; 130 after Ctrl-C, 143 after SIGTERM. All but 0 and closed
+        pipes say why in one line on standard error.
     """
     try:
         code = app(args=list(arguments), prog_name="hwgpt-gym", standalone_mode=False)
-    except KeyboardInterrupt:
-        code = INTERRUPTED
+        sys.stdout.flush()
+    except KeyboardInterrupt as error:
+        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             raise
         code = _report(error)
-    if code == INTERRUPTED:
-        _complain("interrupted")
+    if code in (INTERRUPTED, TERMINATED):
+        _complain("interrupted" if code == INTERRUPTED else "terminated")
     return code if isinstance(code, int) else 0
 
 
 def main() -> None:
     """Run the command that the command line names, and exit."""
+    for stream in (sys.stdout, sys.stderr):
+        # What a terminal cannot show is shown as a question mark: names and units are no reason to fail.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    signal.signal(signal.SIGTERM, _terminate)
     sys.exit(run(sys.argv[1:]))
 
 
+def _terminate(*_: object) -> None:
+    raise _Terminated
+
+
 def _report(error: Exception) -> int:
-    """Say in one line what is wrong with the input; what is no matter of input goes on.
+    """Say in one line what is wrong with the input or the machine; what is neither goes on.
 
     Raises:
         Exception: The error itself, if it is a defect.
@@ -99,18 +124,34 @@ def _report(error: Exception) -> int:
         return WRONG_INPUT
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe has seen enough. Python would complain once more when it closes standard output.
-        sys.stdout = None
-        return 1
-    if isinstance(error, OSError) and error.filename is not None:
-        _complain(f"{error.strerror}: {error.filename}")
-        return WRONG_INPUT
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
+        _complain(f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror or str(error))
+        return WRONG_INPUT if error.errno in _WRONG_PATHS else FAILED
     if isinstance(error, ValueError | FileNotFoundError):
         _complain(str(error))
         return WRONG_INPUT
     if isinstance(error, ModuleNotFoundError) and not (error.name or "").startswith("hwgpt_gym"):
-        _complain(f"{error}: it belongs to an optional part of hwgpt-gym and has to be installed")
-        return 1
+        hint = "" if "pip install" in str(error) else ": it belongs to an optional part of hwgpt-gym"
+        _complain(f"{error}{hint}")
+        return FAILED
     raise error
+
+
+_WRONG_PATHS: Final = (
+    errno.ENOENT,
+    errno.EEXIST,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EINVAL,
+)
+"""What is wrong with a path that somebody gave; every other error is the machine's."""
 
 
 def _complain(message: str) -> None:

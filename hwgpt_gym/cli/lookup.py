@@ -1,27 +1,21 @@
-"""The commands that look things up: devices, spaces, architectures, the exact optimum and the exact front."""
+"""The commands that look things up: devices, spaces, architectures."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.cli.completion import complete_devices
 from hwgpt_gym.cli.options import (
-    DEFAULT_CONSTRAINT,
-    Constraint,
     Device,
     Json,
     Name,
-    PenaltyForm,
     Scale,
     Seed,
-    Weight,
-    budget_rows,
     check_at_least,
-    complete_devices,
-    complete_metric,
-    make_objective,
+    make_benchmark,
+    refuse_options,
 )
 from hwgpt_gym.console import floats, format_metric, make_table, output, print_json
 from hwgpt_gym.devices import DEVICES, memory_conditions
@@ -30,7 +24,6 @@ from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum.front import ParetoFront
 
 SeveralDevices = Annotated[
     str,
@@ -79,6 +72,7 @@ def devices(scale: Scale = "s", as_json: Json = False) -> None:
 
 
 def space(
+    context: typer.Context,
     scale: Annotated[str | None, typer.Option("--scale", "-s", help="Show the metrics of this space too.")] = None,
     device: Device = "a6000",
     as_json: Json = False,
@@ -87,6 +81,8 @@ def space(
 
     Example: hwgpt-gym space --scale s --device h100
     """
+    if not scale:
+        refuse_options(context, ("device",), "with --scale")
     chosen = [get_search_space(scale)] if scale else list(SEARCH_SPACES.values())
     rows: list[dict[str, Any]] = [
         {
@@ -129,9 +125,7 @@ def space(
 
 def _spread(scale: str, device: str) -> dict[str, dict[str, float]]:
     """Return the extremes and a few quantiles of every metric."""
-    from hwgpt_gym.benchmark import Benchmark
-
-    bench = Benchmark(scale, device)
+    bench = make_benchmark(scale, device)
     spread = {}
     for key in bench.metrics:
         least, greatest = bench.extremes(key)
@@ -141,6 +135,7 @@ def _spread(scale: str, device: str) -> dict[str, dict[str, float]]:
 
 
 def query(
+    context: typer.Context,
     name: Name,
     device: SeveralDevices = "a6000",
     measure: Annotated[
@@ -157,9 +152,12 @@ def query(
 
     from hwgpt_gym.benchmark import Benchmark
 
+    if not measure:
+        refuse_options(context, ("seed",), "with --measure")
     architecture = Architecture.from_string(name)
     bench = Benchmark(architecture.scale, device)
     encoded = architecture.encode()
+    check_at_least("--seed", seed, 0)
     arrays = bench.measure(encoded, np.random.default_rng(seed)) if measure else bench.evaluate(encoded)
     names = [item.name for item in bench.devices]
     values: dict[str, Any] = {
@@ -198,6 +196,7 @@ def _conditions(bench: Benchmark, key: str, device: str) -> str:
 
 
 def sample(
+    context: typer.Context,
     number: Annotated[int, typer.Option("--number", "-n", help="How many architectures.")] = 5,
     scale: Scale = "s",
     device: Device = "a6000",
@@ -210,10 +209,11 @@ def sample(
     """
     import numpy as np
 
-    from hwgpt_gym.benchmark import Benchmark
-
     check_at_least("--number", number)
-    bench = Benchmark(scale, device)
+    check_at_least("--seed", seed, 0)
+    if not as_json:
+        refuse_options(context, ("device",), "with --json")
+    bench = make_benchmark(scale, device)
     encoded = bench.space.sample(np.random.default_rng(seed), number)
     architectures = bench.space.decode(encoded)
     if not as_json:
@@ -229,101 +229,7 @@ def sample(
     )
 
 
-def optimum(
-    device: Device = "a6000",
-    scale: Scale = "s",
-    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
-    penalty: PenaltyForm = "hinge",
-    weight: Weight = None,
-    as_json: Json = False,
-) -> None:
-    """Solve for the certified optimum: the best architecture of the whole space under the budgets.
-
-    Example: hwgpt-gym optimum --device a6000 --constraint latency_ms=p30
-    """
-    from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum import solve
-
-    objective = make_objective(constraint, penalty, weight)
-    found = solve(Benchmark(scale, device), objective)
-    outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
-    metrics = floats(found.metrics)
-    if as_json:
-        budgets = floats(found.objective.thresholds)
-        description = {"device": device.lower(), "scale": scale, "objective": objective.to_dict(), "budgets": budgets}
-        print_json({"architecture": str(found.architecture), **outcome, "metrics": metrics, **description})
-        return
-    output.print(str(found.architecture), style="bold", soft_wrap=True)
-    output.print(
-        f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
-        + ("[green]within the budget[/green]" if outcome["feasible"] else "[red]over the budget[/red]")
-    )
-    title = f"Certified optimum of scale {scale} on {DEVICES[device.lower()].label}"
-    columns = ("metric", "value", "budget", "used")
-    output.print(make_table(title, columns, budget_rows(metrics, found.objective), right=(1, 2, 3)))
-
-
-def pareto(
-    device: Device = "a6000",
-    scale: Scale = "s",
-    metric: Annotated[
-        list[str],
-        typer.Option(
-            "--metric", "-m", help="Perplexity or accuracy, and one or more costs.", autocompletion=complete_metric
-        ),
-    ] = ["perplexity", "latency_ms"],  # noqa: B006  # Typer copies it.
-    limit: Annotated[int, typer.Option("--limit", help="Rows of the table, spread evenly over the front.")] = 20,
-    csv: Annotated[Path | None, typer.Option("--csv", help="Write the whole front to this file.")] = None,
-    plot: Annotated[Path | None, typer.Option("--plot", help="Draw the front to this file (two metrics).")] = None,
-    as_json: Json = False,
-) -> None:
-    """Solve for the exact Pareto front of the whole space.
-
-    Example: hwgpt-gym pareto --device h100 --metric perplexity --metric energy_j --plot front.png
-    """
-    from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum import pareto_front
-
-    check_at_least("--limit", limit)
-    bench = Benchmark(scale, device)
-    front = pareto_front(bench, metric)
-    if csv:
-        _write_front(front, csv)
-    if plot:
-        from hwgpt_gym.agents.runs.pictures import save_pareto_picture
-
-        save_pareto_picture(bench, front, plot)
-    if as_json:
-        print_json([dict(_front_row(front, i)) for i in range(len(front))])
-        return
-    step = max(1.0, (len(front) - 1) / max(1, limit - 1))
-    chosen = sorted({round(i * step) for i in range(limit) if round(i * step) < len(front)})
-    rows = [
-        (
-            *(format_metric(key, value) for key, value in zip(metric, front.values[i].tolist(), strict=True)),
-            str(front.architectures[i]),
-        )
-        for i in chosen
-    ]
-    title = f"Exact Pareto front of scale {scale} on {DEVICES[device.lower()].label}: {len(chosen)} of {len(front)}"
-    columns = [*(METRICS[key].label for key in metric), "architecture"]
-    output.print(make_table(title, columns, rows, right=range(len(metric))))
-
-
-def _front_row(front: ParetoFront, i: int) -> dict[str, Any]:
-    values = zip(front.metrics, front.values[i].tolist(), strict=True)
-    return {"architecture": str(front.architectures[i]), **dict(values)}
-
-
-def _write_front(front: ParetoFront, path: Path) -> None:
-    from hwgpt_gym.files import write_text
-
-    lines = [",".join(("architecture", *front.metrics))]
-    lines += [",".join(map(str, _front_row(front, i).values())) for i in range(len(front))]
-    write_text(path, "\n".join(lines) + "\n")
-
-
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (devices, space, query, sample, optimum, pareto):
+    for command in (devices, space, query, sample):
         app.command(rich_help_panel="Look up")(command)

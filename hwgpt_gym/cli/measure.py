@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.cli.options import Json, complete_scale
+from hwgpt_gym.cli.completion import complete_scale
+from hwgpt_gym.cli.options import Json
 from hwgpt_gym.console import messages, output, print_json
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 

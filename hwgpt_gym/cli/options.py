@@ -1,4 +1,4 @@
-"""What the commands share: options, the reading of constraints, tables and JSON.
+"""What the commands share: options, the reading of constraints, checks.
 
 Nothing here loads more than the catalogues of devices and metrics: a command that fails or completes a word is done
 before numpy's slower relatives are.
@@ -13,74 +13,27 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from hwgpt_gym.checks import suggest
+from hwgpt_gym.cli.completion import complete_constraint, complete_device, complete_penalty, complete_scale
 from hwgpt_gym.console import format_metric
-from hwgpt_gym.devices import DEVICES
-from hwgpt_gym.metrics import COST_METRICS, METRICS
-from hwgpt_gym.objective import PENALTIES, Objective
-from hwgpt_gym.search_space import SEARCH_SPACES
+from hwgpt_gym.devices import get_device
+from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.penalties import PENALTIES
 
 if TYPE_CHECKING:
-    from hwgpt_gym.objective import BoundObjective, Penalty
+    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.objective import BoundObjective
 
 
 DEFAULT_CONSTRAINT: Final = ("latency_ms=p50",)
 """The default of ``--constraint``, which is the environment's: the median latency of the search space."""
 
 
-def complete_device(incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a device."""
-    return [(name, device.label) for name, device in DEVICES.items() if name.startswith(incomplete.lower())]
+DEFAULT_PENALTY: Final = Objective().penalty
+"""The default of ``--penalty``, which is the objective's."""
 
-
-def complete_devices(incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a device, or ``all``."""
-    return [*complete_device(incomplete), *([("all", "all devices")] if "all".startswith(incomplete.lower()) else [])]
-
-
-def complete_scale(incomplete: str) -> list[tuple[str, str]]:
-    """Complete a scale."""
-    return [(scale, f"{space.size:.2e} architectures") for scale, space in SEARCH_SPACES.items() if incomplete in scale]
-
-
-def complete_metric(incomplete: str) -> list[tuple[str, str]]:
-    """Complete a metric."""
-    return [(key, metric.description) for key, metric in METRICS.items() if key.startswith(incomplete)]
-
-
-def complete_constraint(incomplete: str) -> list[str]:
-    """Complete the metric of a constraint, and then a few quantiles."""
-    metric, equals, _ = incomplete.partition("=")
-    if equals:
-        return [f"{metric}=p{level}" for level in (10, 30, 50, 70, 90) if f"{metric}=p{level}".startswith(incomplete)]
-    return [f"{key}=" for key in COST_METRICS if key.startswith(metric)]
-
-
-def complete_agent(incomplete: str) -> list[str]:
-    """Complete the name of an agent."""
-    from hwgpt_gym.agents import AGENTS
-
-    return [name for name in AGENTS if name.startswith(incomplete)]
-
-
-def complete_trainable(incomplete: str) -> list[str]:
-    """Complete the name of an agent that trains a policy which can be saved."""
-    from hwgpt_gym.agents import AGENTS
-
-    names = [*(name for name, kind in AGENTS.items() if hasattr(kind, "train")), "contextual_ppo"]
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def complete_profile(incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a leaderboard."""
-    from hwgpt_gym.agents.leaderboard.suites import PROFILES
-
-    return [(name, profile.description) for name, profile in PROFILES.items() if name.startswith(incomplete)]
-
-
-def complete_penalty(incomplete: str) -> list[str]:
-    """Complete the form of a penalty."""
-    return [penalty for penalty in PENALTIES if penalty.startswith(incomplete)]
-
+PICTURES: Final = (".png", ".pdf", ".svg", ".jpg", ".jpeg", ".webp")
+"""What charts may end in."""
 
 INTERRUPTED: Final = 130
 """The exit code after Ctrl-C, which is the shells' own."""
@@ -101,16 +54,16 @@ Constraint = Annotated[
     typer.Option(
         "--constraint",
         "-c",
-        help="A budget, METRIC=NUMBER in the metric's unit or METRIC=pNN, a quantile of the search space; "
-        "may be repeated; none for no budget.",
+        help="A limit, METRIC=NUMBER in the metric's unit or METRIC=pNN, a quantile of the search space; "
+        "may be repeated; none for no limit.",
         autocompletion=complete_constraint,
-        metavar="METRIC=BUDGET",
+        metavar="METRIC=LIMIT",
     ),
 ]
 PenaltyForm = Annotated[
     str,
     typer.Option(
-        "--penalty", help=f"What exceeding a budget costs: {', '.join(PENALTIES)}.", autocompletion=complete_penalty
+        "--penalty", help=f"What exceeding a limit costs: {', '.join(PENALTIES)}.", autocompletion=complete_penalty
     ),
 ]
 Weight = Annotated[float | None, typer.Option("--weight", help="The weight of the penalty; by default the form's own.")]
@@ -127,7 +80,7 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
     """Read constraints.
 
     Args:
-        texts: Each ``METRIC=BUDGET``, a number or a quantile; a lone ``none`` for no constraint.
+        texts: Each ``METRIC=LIMIT``, a number or a quantile; a lone ``none`` for no constraint.
 
     Raises:
         ValueError: If one has another form, or a metric stands there twice. What an objective would refuse is left
@@ -138,17 +91,17 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
         return {}
     constraints: dict[str, float | str] = {}
     for text in items:
-        metric, equals, budget = (part.strip() for part in text.partition("="))
-        if not (metric and equals and budget):
+        metric, equals, limit = (part.strip() for part in text.partition("="))
+        if not (metric and equals and limit):
             raise ValueError(
-                f"--constraint must be METRIC=BUDGET, such as latency_ms=p30 or latency_ms=20, got {text!r}"
+                f"--constraint must be METRIC=LIMIT, such as latency_ms=p30 or latency_ms=20, got {text!r}"
             )
         if metric in constraints:
             raise ValueError(f"--constraint bounds {metric!r} twice")
         try:
-            constraints[metric] = float(budget)
+            constraints[metric] = float(limit)
         except ValueError:
-            constraints[metric] = budget
+            constraints[metric] = limit
     return constraints
 
 
@@ -158,12 +111,38 @@ def make_objective(constraint: Iterable[str], penalty: str, weight: float | None
     Raises:
         ValueError: If they are not legal.
     """
-    form: Penalty = penalty  # type: ignore[assignment]  # The objective checks it.
-    return (
-        Objective(parse_constraints(constraint), form)
-        if weight is None
-        else Objective(parse_constraints(constraint), form, weight)
-    )
+    return Objective(parse_constraints(constraint), penalty, weight)
+
+
+def make_benchmark(scale: str, device: str) -> Benchmark:
+    """Make the benchmark of one device.
+
+    Raises:
+        ValueError: If there is no such scale or device, or ``all`` is asked for.
+    """
+    from hwgpt_gym.benchmark import Benchmark
+
+    if device.lower() == "all":
+        raise ValueError("--device must be one device here, got 'all'; the command devices lists them")
+    return Benchmark(scale, get_device(device).name)
+
+
+def refuse_options(context: typer.Context, options: Iterable[str], why: str) -> None:
+    """Refuse options that stand on the command line in vain.
+
+    Args:
+        context: That of the command.
+        options: The parameters that are not taken, by the names of the command's arguments.
+        why: What they are taken with, for the message.
+
+    Raises:
+        ValueError: If one of them was given.
+    """
+    flags = {parameter.name: parameter.opts[0] for parameter in context.command.params}
+    for name in options:
+        source = context.get_parameter_source(name)
+        if source is not None and source.name == "COMMANDLINE":
+            raise ValueError(f"{flags[name]} is taken only {why}")
 
 
 def check_at_least(option: str, value: int, least: int = 1) -> None:
@@ -187,13 +166,13 @@ def check_known(option: str, value: str, legal: Iterable[str]) -> None:
         raise ValueError(f"unknown {option} {value!r}: {suggest(value, names)}")
 
 
-def budget_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tuple[str, str, str, str]]:
-    """Return rows of metric, value, budget and the share of the budget that is used."""
+def limit_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tuple[str, str, str, str]]:
+    """Return rows of metric, value, limit and the share of the limit that is used."""
     rows = []
     for key, value in metrics.items():
-        budget = bound.thresholds.get(key)
-        share = "" if budget is None else f"{100.0 * value / budget:.1f} %"
+        limit = bound.limits.get(key)
+        used = "" if limit is None else f"{100.0 * value / limit:.1f} %"
         rows.append(
-            (METRICS[key].label, format_metric(key, value), "" if budget is None else format_metric(key, budget), share)
+            (METRICS[key].label, format_metric(key, value), "" if limit is None else format_metric(key, limit), used)
         )
     return rows

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import check_extra
+from hwgpt_gym.cli.completion import CONTEXTUAL, complete_device, complete_trainable, trainable_agents
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
+    DEFAULT_PENALTY,
     INTERRUPTED,
     Constraint,
     Device,
@@ -22,10 +25,10 @@ from hwgpt_gym.cli.options import (
     Weight,
     check_at_least,
     check_known,
-    complete_devices,
-    complete_trainable,
+    make_benchmark,
     make_objective,
     parse_constraints,
+    refuse_options,
 )
 from hwgpt_gym.console import make_table, messages, output, print_json
 
@@ -33,11 +36,9 @@ if TYPE_CHECKING:
     from hwgpt_gym.agents.ppo.contextual import ContextualScore
     from hwgpt_gym.agents.ppo.policy import Policy
 
-CONTEXTUAL: Final = "contextual_ppo"
-"""PPO on all devices and budgets at once; the other trainable agents are those of the registry."""
-
 
 def train(
+    context: typer.Context,
     agent: Annotated[
         str,
         typer.Option("--agent", "-a", help=f"ppo, maskable_ppo or {CONTEXTUAL}.", autocompletion=complete_trainable),
@@ -49,7 +50,7 @@ def train(
     device: Device = "a6000",
     scale: Scale = "s",
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006
-    penalty: PenaltyForm = "hinge",
+    penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
     seed: Seed = 0,
     target: Target = 0.001,
@@ -61,63 +62,55 @@ def train(
     """Train a policy and write a run folder: policy, every evaluation, pictures, report.
 
     Ctrl-C ends the training and writes what there is; a second one ends at once. The agent contextual_ppo trains one
-    policy on ten devices and all latency budgets (it takes neither --device nor --constraint) and writes the policy.
+    policy on ten devices and all latency limits (it takes neither --device nor --constraint) and writes the policy.
 
     Example: hwgpt-gym train --agent maskable_ppo --device v100 --constraint energy_j=p30 --budget 20000
     """
-    from hwgpt_gym.agents import AGENTS
-    from hwgpt_gym.agents.runs.demo import command_line, run_to_target, verdict
-    from hwgpt_gym.agents.runs.run import new_folder
-    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.agents import SearchProblem
+    from hwgpt_gym.agents.runs.records import RunConfig
+    from hwgpt_gym.agents.runs.run import perform_into_folder
 
-    trainable = [name for name, kind in AGENTS.items() if hasattr(kind, "train")]
-    check_known("agent with a policy to train", agent, [*trainable, CONTEXTUAL])
+    check_known("agent with a policy to train", agent, trainable_agents())
     if agent == CONTEXTUAL:
-        _train_contextual(scale, budget or 170_000, seed, folder or new_folder(agent))
+        others = ("device", "constraint", "penalty", "weight", "target", "tensorboard")
+        refuse_options(context, others, f"by other agents than {CONTEXTUAL}")
+        _train_contextual(scale, 170_000 if budget is None else budget, seed, folder)
         return
-    budget = budget or 50_000
-    benchmark, objective = Benchmark(scale, device), make_objective(constraint, penalty, weight)
-    options = {"agent": agent, "device": device, "scale": scale, "budget": budget, "seed": seed, "target": target}
-    run, summary = run_to_target(
-        agent,
-        benchmark,
-        objective,
-        budget=budget,
-        seed=seed,
-        target=target,
-        command=command_line("train", objective, **options),
-        stop_at_target=False,
-        folder=folder or new_folder(agent),
-        console=output,
-        tensorboard=tensorboard,
-    )
-    output.print(f"\n{verdict(summary)}")
-    if run.interrupted:
+    objective = make_objective(constraint, penalty, weight)
+    benchmark = make_benchmark(scale, device)
+    problem = SearchProblem(benchmark, objective, 50_000 if budget is None else budget, seed)
+    if tensorboard:
+        check_extra("tensorboard", "tensorboard")
+    summary = perform_into_folder(RunConfig.of("train", agent, problem, target), folder, output, tensorboard)
+    if summary.interrupted:
         raise typer.Exit(INTERRUPTED)
 
 
-def _train_contextual(scale: str, budget: int, seed: int, folder: Path) -> None:
+def _train_contextual(scale: str, budget: int, seed: int, folder: Path | None) -> None:
+    import json
     from dataclasses import asdict
 
     from rich.progress import Progress
 
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
-    from hwgpt_gym.agents.runs.run import POLICY
+    from hwgpt_gym.agents.runs.run import POLICY, run_folder
 
     settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
-    with Progress(console=messages) as progress:
+    description = json.dumps({"agent": CONTEXTUAL, "settings": asdict(settings)}, indent=2) + "\n"
+    with run_folder(CONTEXTUAL, description, folder) as path, Progress(console=messages) as progress:
         bar = progress.add_task("architectures built", total=budget)
         policy = settings.train(lambda built: progress.update(bar, completed=built))
-    path = policy.save(folder / POLICY, settings=asdict(settings))
+        policy.save(path / POLICY, settings=asdict(settings))
     _print_contextual(evaluate(policy), settings.devices)
-    output.print(f"\nPolicy: {path}", soft_wrap=True)
+    output.print(f"\nPolicy: {path / POLICY}", soft_wrap=True)
 
 
 def evaluate(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A policy that train wrote, or its run folder.", metavar="MODEL")],
     device: Annotated[
         str | None,
-        typer.Option("--device", "-d", help="By default that of the training.", autocompletion=complete_devices),
+        typer.Option("--device", "-d", help="By default that of the training.", autocompletion=complete_device),
     ] = None,
     constraint: Annotated[
         list[str] | None, typer.Option("--constraint", "-c", help="By default those of the training.")
@@ -128,7 +121,7 @@ def evaluate(
 ) -> None:
     """Score a trained policy: reward, regret and feasibility of its greedy and of sampled episodes.
 
-    A contextual policy is scored by its greedy episodes on every device and nine budgets.
+    A contextual policy is scored by its greedy episodes on every device and nine limits.
 
     Example: hwgpt-gym evaluate runs/ppo-20260101-120000
     """
@@ -140,12 +133,13 @@ def evaluate(
     path = model / POLICY if model.is_dir() else model
     if not path.is_file():
         raise ValueError(f"{str(path)!r} is no file: MODEL must be a policy that train wrote, or its run folder")
-    policy, notes = Policy.load(path), _notes_of(path)
+    policy = Policy.load(path)
+    notes = policy.notes
     if not policy.context_columns:
         _score(policy, notes, path, device, constraint, episodes, seed, as_json)
         return
-    if device or constraint:
-        raise ValueError("a contextual policy is scored on all devices and budgets, without --device and --constraint")
+    others = ("device", "constraint", "episodes", "seed")
+    refuse_options(context, others, "by policies without a context: this one is scored on all devices and limits")
     score = contextual.evaluate(policy)
     if as_json:
         regret = dict(zip(score.devices, score.regret.tolist(), strict=True))
@@ -167,18 +161,17 @@ def _score(
     """Score a policy of one device, by default under what it was trained for."""
     from dataclasses import replace
 
-    from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.objective import Objective
 
     objective = (
         Objective.from_dict(notes["objective"])
         if "objective" in notes
-        else make_objective(DEFAULT_CONSTRAINT, "hinge", None)
+        else make_objective(DEFAULT_CONSTRAINT, DEFAULT_PENALTY, None)
     )
     if constraint:
         objective = replace(objective, constraints=parse_constraints(constraint))
     name = device or notes.get("device") or "a6000"
-    score = policy.evaluate(Benchmark(policy.space.scale, name), objective, episodes, seed)._asdict()
+    score = policy.evaluate(make_benchmark(policy.space.scale, name), objective, episodes, seed)._asdict()
     greedy = policy.space.decode(policy.greedy())[0]
     if as_json:
         described = {"model": str(path), "device": name, "objective": objective.to_dict()}
@@ -203,22 +196,11 @@ def _print_contextual(score: ContextualScore, seen: Sequence[str]) -> None:
         for i, device in enumerate(score.devices)
     ]
     columns = ("device", "in training", "least regret", "mean regret", "greatest regret", "feasible")
-    output.print(make_table("Greedy episodes on every device under nine budgets", columns, rows, right=(2, 3, 4, 5)))
+    output.print(make_table("Greedy episodes on every device under nine limits", columns, rows, right=(2, 3, 4, 5)))
     for label, chosen in (("seen", True), ("never seen", False)):
         devices = [device for device in score.devices if (device in seen) is chosen]
         if devices:
             output.print(f"mean regret on devices {label} in training: {score.mean_regret(devices):.4f}")
-
-
-def _notes_of(path: Path) -> dict[str, Any]:
-    """Return what training noted in the file of a policy."""
-    import json
-
-    from safetensors import safe_open
-
-    with safe_open(path, framework="np") as file:
-        notes: dict[str, Any] = json.loads((file.metadata() or {}).get("hwgpt_gym", "{}")).get("notes", {})
-    return notes
 
 
 def register(app: typer.Typer) -> None:

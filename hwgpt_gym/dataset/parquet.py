@@ -12,7 +12,8 @@ import numpy.typing as npt
 from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
-    FIRST_LAYER,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
     N_LAYER,
     NOT_SET,
     Encoded,
@@ -152,11 +153,14 @@ def encode_architectures(table: pa.Table, space: SearchSpace, file: Path) -> Enc
         encoded[:, column] = _choices(values, legal, file, name)
     n_layer = space.n_layer(encoded)
     exists = np.arange(space.max_layers) < n_layer[:, None]
-    for offset, name, legal in ((0, "mlp_ratio", space.mlp_ratios), (1, "n_head", space.head_counts)):
+    for columns, name, legal in (
+        (MLP_COLUMNS, "mlp_ratio", space.mlp_ratios),
+        (HEAD_COLUMNS, "n_head", space.head_counts),
+    ):
         values, lengths = _flatten(table, name)
         if lengths is None or not np.array_equal(lengths, n_layer):
             raise ValueError(f"{file}: column {name!r} must have n_layer entries in every row")
-        encoded[:, FIRST_LAYER + offset :: 2][exists] = _choices(values, legal, file, name)
+        encoded[:, columns][exists] = _choices(values, legal, file, name)
     _check_names(table, space, file)
     return encoded
 

@@ -27,10 +27,7 @@ class UnsafePickleError(ValueError, pickle.UnpicklingError):
 
 
 class PlainUnpickler(pickle.Unpickler):
-    """An unpickler that admits plain data only; see the module's notes.
-
-    Args:
-        file: A binary file.
+    """An unpickler of a binary file that admits plain data only; see the module's notes.
 
     Raises:
         UnsafePickleError: On loading, if the pickle names anything else; the message says what.

@@ -270,7 +270,7 @@ class _ScaleBuilder:
     def _write(self, table: pa.Table, file: Path) -> None:
         import pyarrow.parquet as pq
 
-        with replacing(file) as temporary:
+        with replacing(file, parents=True) as temporary:
             pq.write_table(table, temporary, compression="zstd")
         self.report.written.append(file)
 

@@ -18,7 +18,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.fitting.ridge import choose_strengths, solve_dual
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import (
+    BIAS,
+    EMBED_DIM,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    N_LAYER,
+    NOT_SET,
+    Encoded,
+    FloatArray,
+    SearchSpace,
+)
 from hwgpt_gym.surrogates.chain_model import ChainModel
 
 POOLED_BELOW: Final = 1500
@@ -213,10 +223,10 @@ def _features(space: SearchSpace, encoded: Encoded) -> Arrays:
 
     Centred, since then no group of features can explain what another one stands for.
     """
-    n, layers = len(encoded), encoded[:, FIRST_LAYER:]
+    n = len(encoded)
     features: Arrays = {"intercept": np.ones((n, 1))}
     shares = {}
-    for chain, choices in (("mlp", layers[:, 0::2]), ("head", layers[:, 1::2])):
+    for chain, choices in (("mlp", encoded[:, MLP_COLUMNS]), ("head", encoded[:, HEAD_COLUMNS])):
         active = choices != NOT_SET
         hot = ((choices[:, :, None] == np.arange(3)) - _CENTRE) * active[:, :, None]
         share = hot[:, :, 1:].sum(axis=1) / space.n_layer(encoded)[:, None]

@@ -27,8 +27,9 @@ from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
     FIRST_LAYER,
+    GROUP_SHAPE,
+    GROUPS,
     N_LAYER,
-    NOT_SET,
     Encoded,
     FloatArray,
     IntArray,
@@ -172,14 +173,12 @@ def _flatten(model: CountModel, encoded: Encoded, least: FloatArray) -> CountMod
 
 def _least_costs(space: SearchSpace, encoded: Encoded, values: FloatArray) -> FloatArray:
     """Return what an architecture costs at least, by width, depth and bias, ``(3, 3, 2)``."""
-    corners = np.full((18, space.num_decisions), NOT_SET, dtype=np.int8)
-    corners[:, [EMBED_DIM, N_LAYER, BIAS]] = np.stack(np.unravel_index(np.arange(18), (3, 3, 2)), axis=1)
-    exists = np.arange(space.num_decisions) < FIRST_LAYER + 2 * space.n_layer(corners)[:, None]
-    exists[:, :FIRST_LAYER] = False
-    corners[exists] = 0
+    corners = np.zeros((len(GROUPS), space.num_decisions), dtype=np.int8)
+    corners[:, :FIRST_LAYER] = GROUPS
+    corners = space.canonical(corners)
     per_flop = values / flops(space, encoded, "gated")
     cheapest = np.array([np.quantile(per_flop[encoded[:, EMBED_DIM] == width], 0.01) for width in range(3)])
-    least: FloatArray = LEAST_SHARE * flops(space, corners, "gated").reshape(3, 3, 2) * cheapest[:, None, None]
+    least: FloatArray = LEAST_SHARE * flops(space, corners, "gated").reshape(GROUP_SHAPE) * cheapest[:, None, None]
     return least
 
 
@@ -211,7 +210,7 @@ class _Design:
         mlp_counts, head_counts = space.counts(encoded)
         depth = np.eye(3)[encoded[:, N_LAYER]]
         group = encoded[:, EMBED_DIM].astype(np.int64) * 2 + encoded[:, BIAS]
-        missing = np.bincount(group * 3 + encoded[:, N_LAYER], minlength=18) == 0
+        missing = np.bincount(group * 3 + encoded[:, N_LAYER], minlength=len(GROUPS)) == 0
         if missing.any():
             group_index, depth_index = divmod(int(np.argmax(missing)), 3)
             raise ValueError(

@@ -13,11 +13,10 @@ from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_perplexity
 from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
-from hwgpt_gym.fitting.score_cost import held_out_folds
-from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.fitting.scores import held_out_folds
+from hwgpt_gym.metrics import DEVICE_METRICS, METRICS
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 from hwgpt_gym.style import new_figure, save_figure
-from hwgpt_gym.surrogates.store import DEVICE_COSTS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +85,7 @@ def draw_calibration(dataset: Dataset, path: Path) -> None:
     figure = new_figure(3.2 * len(dataset), 3.4)
     axes = figure.subplots(1, len(dataset), squeeze=False, sharey=True)[0]
     for axis, (scale, measurements) in zip(axes, dataset.items(), strict=True):
-        for metric, colour in zip(DEVICE_COSTS, ("#4c78a8", "#e45756"), strict=True):
+        for metric, colour in zip(DEVICE_METRICS, ("#4c78a8", "#e45756"), strict=True):
             shares = np.array([_coverages(measurements, device, metric, levels) for device in DEVICES])
             axis.plot(levels, shares.T, lw=0.6, alpha=0.5, color=colour)
             axis.plot(levels, shares.mean(axis=0), lw=2, color=colour, label=METRICS[metric].label.split(" (")[0])

@@ -13,13 +13,13 @@ from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_perplexity
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import NoiseFit, fit_noise, noise_model
-from hwgpt_gym.fitting.score_cost import score_costs
-from hwgpt_gym.fitting.score_perplexity import score_perplexity
+from hwgpt_gym.fitting.scores import score_costs, score_perplexity
+from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import EMBED_DIM
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.noise_model import NoiseModel
-from hwgpt_gym.surrogates.store import DEVICE_COSTS, MEMORY_COSTS, WEIGHTS_FOLDER, Surrogates, save_surrogates
+from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER, Surrogates, save_surrogates
 
 if TYPE_CHECKING:
     import pandas
@@ -72,7 +72,7 @@ def fit_scale(measurements: ScaleMeasurements, progress: Progress | None = None)
     accuracy = fit_accuracy(space, encoded, measurements.accuracy, perplexity)
     costs: dict[str, CountModel] = {}
     noise: dict[str, NoiseModel] = {}
-    for metric in DEVICE_COSTS:
+    for metric in DEVICE_METRICS:
         fits, noises = [], []
         for device in DEVICES:
             report(f"fitting {scale} {device} {metric}")
@@ -82,7 +82,7 @@ def fit_scale(measurements: ScaleMeasurements, progress: Progress | None = None)
         parts = (np.stack([getattr(model, name) for model in fits]) for name in ("base", "mlp", "head"))
         costs[metric] = CountModel(space, *parts)
         noise[metric] = noise_model(noises)
-    for metric in MEMORY_COSTS:
+    for metric in MEMORY_METRICS:
         report(f"fitting {scale} {metric}")
         costs[metric] = fit_memory(space, encoded, getattr(measurements, metric))
     ranges = {name: chain_extremes(model)[:2] for name, model in (("perplexity", perplexity), ("accuracy", accuracy))}
@@ -92,7 +92,7 @@ def fit_scale(measurements: ScaleMeasurements, progress: Progress | None = None)
         "architectures": len(measurements),
         "scores": _records(score_scale(measurements, report)),
     }
-    return Surrogates(space, perplexity, accuracy, costs, noise, ranges, metadata)
+    return Surrogates(space, perplexity, accuracy, costs, tuple(DEVICES), noise, ranges, metadata)
 
 
 def fit_device_cost(measurements: ScaleMeasurements, device: str, metric: str) -> tuple[CostFit, NoiseFit]:
@@ -132,6 +132,6 @@ def _check_complete(dataset: Dataset, scale: str) -> None:
         raise ValueError(f"scales must be among those of the dataset, {list(dataset)}, got {scale!r}")
     measurements = dataset[scale]
     missing: list[str] = [device for device in DEVICES if device not in measurements.devices]
-    missing += [metric for metric in MEMORY_COSTS if np.isnan(getattr(measurements, metric)).any()]
+    missing += [metric for metric in MEMORY_METRICS if np.isnan(getattr(measurements, metric)).any()]
     if missing:
         raise ValueError(f"the dataset's scale {scale!r} lacks {', '.join(missing)}: surrogates need all of them")

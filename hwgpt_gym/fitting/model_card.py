@@ -16,8 +16,8 @@ from hwgpt_gym.dataset.measurements import Dataset
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
 from hwgpt_gym.fitting import figures
+from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SEARCH_SPACES
-from hwgpt_gym.surrogates.store import DEVICE_COSTS, MEMORY_COSTS
 
 if TYPE_CHECKING:
     import pandas
@@ -111,11 +111,11 @@ def conditions_table() -> str:
     """Tabulate the conditions that every metric was profiled under."""
     rows = []
     for device in DEVICES.values():
-        for metric in DEVICE_COSTS:
+        for metric in DEVICE_METRICS:
             by_scale = [device.conditions(metric, scale) for scale in SEARCH_SPACES]
             batches = " / ".join(str(conditions.batch_size) for conditions in by_scale)
             rows.append([f"`{device.name}`", f"`{metric}`", batches, device.precision, by_scale[1].method])
-    for metric in MEMORY_COSTS:
+    for metric in MEMORY_METRICS:
         by_scale = [memory_conditions(metric, scale) for scale in SEARCH_SPACES]
         batches = " / ".join(str(conditions.batch_size) for conditions in by_scale)
         rows.append(["any", f"`{metric}`", batches, by_scale[0].precision, by_scale[0].method])
@@ -138,7 +138,7 @@ def quality_table(scores: pandas.DataFrame) -> str:
 def costs_table(scores: pandas.DataFrame, reference: Mapping[tuple[str, str, str], Mapping[str, float]]) -> str:
     """Tabulate the scores of latency and energy for all scales, devices and metrics."""
     rows = []
-    for row in scores[scores["metric"].isin(DEVICE_COSTS)].to_dict("records"):
+    for row in scores[scores["metric"].isin(DEVICE_METRICS)].to_dict("records"):
         plain = reference.get((row["scale"], row["device"], row["metric"].split("_")[0]), {})
         cells = [f"{row['scale']} `{row['device']}` {row['metric'].split('_')[0]}"]
         for suffix in ("", "_after_drift_removal"):
@@ -161,7 +161,7 @@ def memory_table(scores: pandas.DataFrame) -> str:
             _number(row["median_abs_error_pct"], 3),
             _number(row["max_error_pct"], 2),
         ]
-        for row in scores[scores["metric"].isin(MEMORY_COSTS)].to_dict("records")
+        for row in scores[scores["metric"].isin(MEMORY_METRICS)].to_dict("records")
     ]
     return markdown_table(["scale, metric", "Kendall tau", "median error %", "greatest error %"], rows)
 
@@ -169,7 +169,7 @@ def memory_table(scores: pandas.DataFrame) -> str:
 def coverage_table(scores: pandas.DataFrame) -> str:
     """Tabulate how many real measurements fall within the central intervals of simulated ones."""
     rows = []
-    costs = scores[scores["metric"].isin(DEVICE_COSTS)]
+    costs = scores[scores["metric"].isin(DEVICE_METRICS)]
     for (scale, metric), group in costs.groupby(["scale", "metric"], sort=False):
         cells = [f"{scale} {metric}"]
         for level in (50, 90):

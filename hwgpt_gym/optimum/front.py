@@ -19,8 +19,8 @@ import numpy.typing as npt
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
-from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, chain_tables, cost_matrix
+from hwgpt_gym.search_space import GROUPS, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 
 TOLERANCE: Final = 1e-9
@@ -108,7 +108,7 @@ def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, C
             f"metrics must be 'perplexity' or 'accuracy' and at least one cost of {list(COST_METRICS)}, none twice, "
             f"got {list(metrics)}"
         )
-    return qualities[0], {metric: single_cost(bench, metric) for metric in costs}
+    return qualities[0], {metric: bench.count_model(metric) for metric in costs}
 
 
 def _candidates(losses: FloatArray) -> npt.NDArray[np.intp]:
@@ -127,14 +127,3 @@ def _candidates(losses: FloatArray) -> npt.NDArray[np.intp]:
     best_of_cheaper = np.minimum.accumulate(quality)[:-1]
     improves = np.concatenate([[True], quality[1:] <= best_of_cheaper + TOLERANCE])
     return np.sort(ascending[improves])
-
-
-def single_cost(bench: Benchmark, metric: str) -> CountModel:
-    """Return the model of a cost on the one device of a benchmark.
-
-    Raises:
-        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one.
-    """
-    if METRICS[get_metric(metric, COST_METRICS).key].per_device and bench.device is None:
-        raise ValueError(f"{metric!r} depends on the device: make the benchmark of one device, got {bench!r}")
-    return bench.count_model(metric)

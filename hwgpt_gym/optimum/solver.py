@@ -20,11 +20,11 @@ import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
-from hwgpt_gym.objective import BoundObjective, Objective, Outcome, outcome_of
-from hwgpt_gym.optimum.front import single_cost
-from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.penalties import Outcome
+from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables, cost_matrix
+from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 
 
@@ -136,51 +136,49 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
         model = bench.chain_model(metric)
         encoded = np.concatenate(chain_extremes(model)[2:])
     else:
-        cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+        cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
         encoded = np.concatenate([_extreme_cost(cost, tables, sign) for sign in (1.0, -1.0)])
     least, greatest = bench.evaluate(encoded, [metric])[metric].tolist()
     return Extremes(least, greatest, encoded[:1], encoded[1:])
 
 
-def nearest_to_budget(bench: Benchmark, metric: str, budget: float) -> Encoded:
-    """Find the architecture whose cost is nearest to a budget, of these that of the least perplexity.
+def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
+    """Find the architecture whose cost is nearest to a limit, of these that of the least perplexity.
 
     Args:
         bench: The benchmark, of one device if the metric depends on the device.
         metric: A cost.
-        budget: In the metric's unit.
+        limit: In the metric's unit.
 
     Returns:
         A batch of one, ``int8 (1, D)``.
 
     Raises:
-        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the budget
+        ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the limit
             is not finite.
     """
-    if not np.isfinite(budget):
-        raise ValueError(f"budget must be finite, got {budget!r}")
-    cost, tables = single_cost(bench, metric), chain_tables(bench.chain_model("perplexity"))
+    if not np.isfinite(limit):
+        raise ValueError(f"limit must be finite, got {limit!r}")
+    cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
 
     def distances(group: Group) -> FloatArray:
-        distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - budget)
+        distance: FloatArray = np.abs(cost_matrix(cost, group, tables.states(group.depth)) - limit)
         return -distance
 
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
-        return np.abs(cost.predict(encoded) - budget), bench.evaluate(encoded, ["perplexity"])["perplexity"]
+        return np.abs(cost.predict(encoded) - limit), bench.evaluate(encoded, ["perplexity"])["perplexity"]
 
     return best(tables, distances, keys)
 
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
-    penalty, weight = bound.objective.penalty, bound.objective.weight
+    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
 
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
         quality = bound.quality_of_log(tables.values(group))
-        ratios = (cost_matrix(cost, group, states) / threshold for cost, threshold in costs)
-        return outcome_of(quality, ratios, penalty, weight).reward
+        return bound.outcome(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs]).reward
 
     return rewards
 
@@ -213,12 +211,12 @@ def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optim
 
 def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
     """Say what can be met instead of constraints that cannot be met."""
-    for metric, threshold in bound.thresholds.items():
+    for metric, limit in bound.limits.items():
         least = extremes(bench, metric).least
-        if least > threshold:
-            return f"no architecture meets {metric} <= {threshold!r}: the least value that can be met is {least!r}"
+        if least > limit:
+            return f"no architecture meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
     tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(single_cost(bench, metric), threshold) for metric, threshold in bound.thresholds.items()]
+    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
 
     def excess(group: Group) -> FloatArray:
         states = tables.states(group.depth)
@@ -227,6 +225,6 @@ def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
 
     factor = min(float(excess(group).min()) for group in GROUPS)
     return (
-        f"no architecture meets all of {dict(bound.thresholds)} at once, though each alone can be met: the least "
-        f"factor on all budgets that can be met is {factor!r}"
+        f"no architecture meets all of {dict(bound.limits)} at once, though each alone can be met: the least "
+        f"factor on all limits that can be met is {factor!r}"
     )

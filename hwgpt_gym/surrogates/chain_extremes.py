@@ -7,9 +7,9 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
-from hwgpt_gym.search_space import Encoded, FloatArray
+from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, Group
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.chain_tables import GROUPS, ChainTables, Group, chain_tables
+from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables
 
 TOLERANCE: Final = 1e-9
 """How far below the best screened score (relative, where it exceeds 1) an architecture is still evaluated exactly."""

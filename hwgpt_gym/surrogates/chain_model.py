@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FloatArray, SearchSpace
+from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import BLOCK_STARTS, COUNT_FEATURES, Features, block_layout, extract
 
 
@@ -65,15 +65,15 @@ class ChainModel:
     @staticmethod
     def shapes(space: SearchSpace) -> dict[str, tuple[int, ...]]:
         """Return the shape of every array by name."""
-        layers, group = space.max_layers, (3, 3, 2)
+        layers, group, choices = space.max_layers, GROUP_SHAPE, NUM_CHOICES
         return {
             "intercept": group,
-            "mlp": (*group, layers, 3),
-            "head": (*group, layers, 3),
-            "mlp_pair": (*group, layers - 1, 3, 3),
-            "head_pair": (*group, layers - 1, 3, 3),
-            "mlp_skip": (*group, max(layers - 2, 0), 3, 3),
-            "head_skip": (*group, max(layers - 2, 0), 3, 3),
+            "mlp": (*group, layers, choices),
+            "head": (*group, layers, choices),
+            "mlp_pair": (*group, layers - 1, choices, choices),
+            "head_pair": (*group, layers - 1, choices, choices),
+            "mlp_skip": (*group, max(layers - 2, 0), choices, choices),
+            "head_skip": (*group, max(layers - 2, 0), choices, choices),
             "mlp_count": (*group, COUNT_FEATURES),
             "head_count": (*group, COUNT_FEATURES),
             "cross": (*group, COUNT_FEATURES, COUNT_FEATURES),
@@ -115,7 +115,7 @@ class ChainModel:
 
     @cached_property
     def _group_constant(self) -> FloatArray:
-        return np.ascontiguousarray(self.intercept.reshape(18))
+        return np.ascontiguousarray(self.intercept.ravel())
 
     @cached_property
     def _count_table(self) -> tuple[FloatArray, npt.NDArray[np.intp]]:
@@ -125,9 +125,9 @@ class ChainModel:
             ``float64 (10 + crossings, 18)``: the MLP features, the head features and those products of the two that
             any group has a coefficient for; and the rows of both factors of these, ``intp (2, crossings)``.
         """
-        cross = np.moveaxis(self.cross.reshape(18, COUNT_FEATURES, COUNT_FEATURES), 0, 2)
+        cross = np.moveaxis(self.cross.reshape(len(GROUPS), COUNT_FEATURES, COUNT_FEATURES), 0, 2)
         crossed = np.stack(np.nonzero(cross.any(axis=2)))
-        singles = [array.reshape(18, COUNT_FEATURES).T for array in (self.mlp_count, self.head_count)]
+        singles = [array.reshape(len(GROUPS), COUNT_FEATURES).T for array in (self.mlp_count, self.head_count)]
         table = np.concatenate([*singles, cross[crossed[0], crossed[1]]])
         return np.ascontiguousarray(table), crossed + np.array([[0], [COUNT_FEATURES]])
 
@@ -151,11 +151,11 @@ def _block_table(chain: tuple[FloatArray, FloatArray, FloatArray], start: int, s
         ``float64 (18, 3 ** layers)``.
     """
     layers = stop - start
-    table = np.zeros((18,) + (3,) * layers)
+    table = np.zeros((len(GROUPS),) + (NUM_CHOICES,) * layers)
     for i in range(min(BLOCK_STARTS, layers)):
         for distance, terms in enumerate(chain):
             if i + distance < layers:
                 shape = [1] * layers
-                shape[i] = shape[i + distance] = 3
-                table += terms[:, :, :, start + i].reshape(18, *shape)
-    return table.reshape(18, -1)
+                shape[i] = shape[i + distance] = NUM_CHOICES
+                table += terms[:, :, :, start + i].reshape(len(GROUPS), *shape)
+    return table.reshape(len(GROUPS), -1)

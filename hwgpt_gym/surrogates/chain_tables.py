@@ -9,7 +9,7 @@ matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n
 from __future__ import annotations
 
 import itertools
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,13 +18,16 @@ import numpy.typing as npt
 from hwgpt_gym.search_space import (
     BIAS,
     EMBED_DIM,
-    FIRST_LAYER,
+    GROUPS,
     N_LAYER,
     NOT_SET,
+    NUM_CHOICES,
     Encoded,
     FloatArray,
+    Group,
     IntArray,
     SearchSpace,
+    layers_of,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
@@ -32,23 +35,10 @@ from hwgpt_gym.surrogates.features import count_features
 
 MLP_CHAIN: Final = 0
 HEAD_CHAIN: Final = 1
-_CHOICES: Final = 3
 _SHIFTS: Final = ((0, 0), (1, 0), (0, 1))
 """What each choice adds to the counts ``(c1, c2)``."""
 
 BackPointers: TypeAlias = npt.NDArray[np.uint8]
-
-
-class Group(NamedTuple):
-    """Choice indices of embedding width, depth and bias."""
-
-    embed_dim: int
-    depth: int
-    bias: int
-
-
-GROUPS: Final = tuple(Group(*choices) for choices in itertools.product(range(3), range(3), range(2)))
-"""All groups, in the order of :mod:`hwgpt_gym.surrogates.features`."""
 
 
 class ChainTables:
@@ -113,13 +103,14 @@ class ChainTables:
         chains = np.divmod(states, len(self._states[group.depth]))
         encoded = np.full((len(states), self.space.num_decisions), NOT_SET, dtype=np.int8)
         encoded[:, EMBED_DIM], encoded[:, N_LAYER], encoded[:, BIAS] = group
+        layers = layers_of(encoded)
         for chain, state in zip((MLP_CHAIN, HEAD_CHAIN), chains, strict=True):
             row = _row(chain, group)
             second, third = self._states[group.depth][state].T.copy()
             ending = self._last[group.depth][chain, group.embed_dim, group.bias, state]
-            previous, choice = np.divmod(ending.astype(np.intp), _CHOICES)
+            previous, choice = np.divmod(ending.astype(np.intp), NUM_CHOICES)
             for layer in reversed(range(n_layer)):
-                encoded[:, FIRST_LAYER + 2 * layer + chain] = choice
+                layers[:, layer, chain] = choice
                 before = self._back[layer, previous, choice, row, second, third].astype(np.intp)
                 second -= choice == 1
                 third -= choice == 2
@@ -142,7 +133,7 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     """Return a group's costs by state of the MLP chain and state of the head chain.
 
     The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
-    whoever sits on a threshold is on the same side of it here and there.
+    whoever sits on a limit is on the same side of it here and there.
 
     Args:
         model: The cost, of one device.
@@ -152,7 +143,7 @@ def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray
     Returns:
         ``float64 (S, S)``.
     """
-    constant, mlp, head = model.count_tables(*group)
+    constant, mlp, head = model.count_tables(group)
     second, third = states.T
     costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
     costs += head[1] * third
@@ -166,7 +157,7 @@ def _count_states(n_layer: int) -> IntArray:
 
 def _row(chain: int, group: Group) -> int:
     """Return the row of a chain and group in arrays over all chains of all groups."""
-    return 18 * chain + 6 * group.embed_dim + 2 * group.depth + group.bias
+    return len(GROUPS) * chain + GROUPS.index(group)
 
 
 def _solve_chains(
@@ -182,19 +173,19 @@ def _solve_chains(
     """
     sign = -1.0 if greatest else 1.0
     layers = model.space.max_layers
-    single = sign * np.concatenate([part.reshape(18, layers, _CHOICES) for part in (model.mlp, model.head)])
+    single = sign * np.concatenate([part.reshape(len(GROUPS), layers, NUM_CHOICES) for part in (model.mlp, model.head)])
     pair, skip = (
-        sign * np.concatenate([part.reshape(18, part.shape[3], _CHOICES, _CHOICES) for part in parts])
+        sign * np.concatenate([part.reshape(len(GROUPS), part.shape[3], NUM_CHOICES, NUM_CHOICES) for part in parts])
         for parts in ((model.mlp_pair, model.head_pair), (model.mlp_skip, model.head_skip))
     )
     # The second layer has no layer two before it.
-    skip = np.concatenate([np.zeros((36, 1, _CHOICES, _CHOICES)), skip], axis=1)
+    skip = np.concatenate([np.zeros((36, 1, NUM_CHOICES, NUM_CHOICES)), skip], axis=1)
     values: list[FloatArray] = []
     last: list[BackPointers] = []
-    back = np.zeros((layers, _CHOICES, _CHOICES, 36, layers + 1, layers + 1), dtype=np.uint8)
+    back = np.zeros((layers, NUM_CHOICES, NUM_CHOICES, 36, layers + 1, layers + 1), dtype=np.uint8)
     # best[j, k]: the best value of the layers so far, by row and counts, if the last two of them have choices j and k.
     # Before the first layer there is none: it has choice 0, by convention.
-    best = np.full((_CHOICES, _CHOICES, 36, 2, 2), np.inf)
+    best = np.full((NUM_CHOICES, NUM_CHOICES, 36, 2, 2), np.inf)
     for choice, (second, third) in enumerate(_SHIFTS):
         best[0, choice, :, second, third] = single[:, 0, choice]
     for layer in range(1, layers + 1):
@@ -214,7 +205,7 @@ def _step(best: FloatArray, single: FloatArray, pair: FloatArray, skip: FloatArr
     ``best'[j, k](c) = single[k] + pair[j, k] + min_i (best[i, j](c - shift_k) + skip[i, k])``
     """
     size = best.shape[-1]
-    extended = np.full((_CHOICES, _CHOICES, 36, size + 1, size + 1), np.inf)
+    extended = np.full((NUM_CHOICES, NUM_CHOICES, 36, size + 1, size + 1), np.inf)
     for choice, (second, third) in enumerate(_SHIFTS):
         window = (slice(None), slice(None), slice(second, second + size), slice(third, third + size))
         value = best[0] + skip[:, 0, choice, None, None]
@@ -231,7 +222,7 @@ def _step(best: FloatArray, single: FloatArray, pair: FloatArray, skip: FloatArr
 def _ends(best: FloatArray, depth: int, states: IntArray) -> tuple[FloatArray, BackPointers]:
     """Return the best value and the last two choices of every state, ``(2, 3, 2, S)``, for the groups of one depth."""
     second, third = states.T
-    ends = best.reshape(_CHOICES**2, 2, 3, 3, 2, *best.shape[3:])[:, :, :, depth, :, second, third]
+    ends = best.reshape(NUM_CHOICES**2, 2, 3, 3, 2, *best.shape[3:])[:, :, :, depth, :, second, third]
     # Indices on both sides of a slice put their axis first: (S, 9 choices, 2, 3, 2).
     ends = np.moveaxis(ends, 0, -1)
     return ends.min(axis=0), ends.argmin(axis=0).astype(np.uint8)

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import FloatArray, SearchSpace
+from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.features import Features, extract
 
 
@@ -44,9 +44,15 @@ class CountModel:
     mlp: FloatArray
     head: FloatArray
 
+    @staticmethod
+    def shapes() -> dict[str, tuple[int, ...]]:
+        """Return the shape of every array by name, without the axis of devices."""
+        widths, _, biases = GROUP_SHAPE
+        return {"base": GROUP_SHAPE, "mlp": (widths, biases, NUM_CHOICES), "head": (widths, biases, NUM_CHOICES)}
+
     def __post_init__(self) -> None:
         devices = self.base.shape[:-3]
-        for name, shape in (("base", (3, 3, 2)), ("mlp", (3, 2, 3)), ("head", (3, 2, 3))):
+        for name, shape in self.shapes().items():
             array = getattr(self, name)
             if array.shape != (*devices, *shape) or len(devices) > 1:
                 raise ValueError(f"{name} must have shape {shape} or (devices, *{shape}), got {array.shape}")
@@ -97,7 +103,7 @@ class CountModel:
             for k in (1, 2)
         ]
         table = np.stack([self.base + first, *over_depths])
-        flat = table.reshape(*table.shape[:-3], 18)
+        flat = table.reshape(*table.shape[:-3], len(GROUPS))
         return np.ascontiguousarray(flat if flat.ndim == 2 else np.swapaxes(flat, 1, 2))
 
     def extremes(self) -> tuple[FloatArray, FloatArray]:
@@ -107,26 +113,24 @@ class CountModel:
         """
         table = self._table
         column = (slice(None),) + (None,) * (table.ndim - 2)
-        n_layer = np.tile(np.repeat(np.asarray(self.space.depths, dtype=np.float64), 2), 3)
+        n_layer = np.array([self.space.depths[group.depth] for group in GROUPS], dtype=np.float64)
         costs = []
-        for mlp, head in itertools.product(range(3), repeat=2):
+        for mlp, head in itertools.product(range(NUM_CHOICES), repeat=2):
             cost = table[0].copy()
             for coefficient, all_layers in zip(table[1:], (mlp == 1, mlp == 2, head == 1, head == 2), strict=True):
                 cost += coefficient * (n_layer * all_layers)[column]
             costs.append(cost)
         return np.min(costs, axis=(0, 1)), np.max(costs, axis=(0, 1))
 
-    def count_tables(self, embed_dim: int, depth: int, bias: int) -> tuple[float, FloatArray, FloatArray]:
+    def count_tables(self, group: Group) -> tuple[float, FloatArray, FloatArray]:
         """Return one group's cost as a constant and the coefficients of its counts, for one device.
 
         Args:
-            embed_dim: Choice index of the embedding width.
-            depth: Choice index of the depth.
-            bias: Choice index of the bias.
+            group: The group.
 
         Returns:
             The constant, and the coefficients of the counts of the second and third choice for the MLP and for
             the heads, each ``float64 (2,)``: ``cost = constant + mlp @ (c1, c2) + head @ (h1, h2)``.
         """
-        constant, *coefficients = self._table[:, embed_dim * 6 + depth * 2 + bias]
+        constant, *coefficients = self._table[:, GROUPS.index(group)]
         return float(constant), np.array(coefficients[:2]), np.array(coefficients[2:])

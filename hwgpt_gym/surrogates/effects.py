@@ -25,16 +25,13 @@ def layer_effects(metric: str, model: ChainModel | CountModel) -> pandas.DataFra
 
     Args:
         metric: The metric.
-        model: Its model; a cost that depends on the device, of one device.
+        model: Its model, of one device.
 
     Returns:
         A row per embedding width, layer, decision and choice: ``metric``, ``embed_dim``, ``layer``, ``decision``
         (``"mlp_ratio"`` or ``"n_head"``), ``value`` (the choice), ``effect`` (in the metric's unit; of the natural
         logarithm for perplexity) and ``effect_percent`` (relative to the width's mean). A layer that only deeper
         architectures have is averaged over those.
-
-    Raises:
-        ValueError: If the model is of several devices.
     """
     import pandas
 
@@ -61,8 +58,6 @@ def _rows(space: SearchSpace, metric: str, effects: FloatArray, percent: FloatAr
 
 def _cost_effects(model: CountModel) -> tuple[FloatArray, FloatArray]:
     """Return effects ``(3, L, 2, 3)`` by width, layer, kind and choice, and the mean cost by width ``(3,)``."""
-    if model.base.ndim == 4:
-        raise ValueError("layer effects of latency and energy need a benchmark of one device, this one is of several")
     kinds = np.stack([model.mlp, model.head], axis=1).mean(axis=2)
     effects = np.repeat((kinds - kinds.mean(axis=2, keepdims=True))[:, None], model.space.max_layers, axis=1)
     mean = model.base.mean(axis=(1, 2)) + np.mean(model.space.depths) * kinds.mean(axis=2).sum(axis=1)

@@ -1,6 +1,6 @@
 """What the surrogates read off an encoded batch: its group, its counts, and the blocks that its layers spell.
 
-A *group* is a combination of embedding width, depth and bias; there are ``3 * 3 * 2 = 18``, numbered in that order.
+A *group* is a combination of embedding width, depth and bias (:data:`~hwgpt_gym.search_space.GROUPS`).
 The counts of a batch come from two matrix products of small integers in single precision. They are exact, and far
 faster than comparing and counting column by column. So do the *blocks*: a chain of choices is cut into blocks of five
 layers, each three layers after the one before, and a block's index is the number that its choices spell in base 3. One
@@ -16,7 +16,19 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import (
+    FIRST_LAYER,
+    GROUP_SHAPE,
+    GROUP_WEIGHTS,
+    GROUPS,
+    HEAD_COLUMNS,
+    MLP_COLUMNS,
+    NUM_CHOICES,
+    Encoded,
+    FloatArray,
+    SearchSpace,
+    layers_of,
+)
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
@@ -100,17 +112,17 @@ def block_layout(space: SearchSpace) -> BlockLayout:
     starts = range(0, layers, BLOCK_STARTS)
     spans = tuple((start, min(start + BLOCK_STARTS + BLOCK_REACH, layers)) for start in starts)
     weights, offsets, size = [], [], 0
-    for first_column in (FIRST_LAYER, FIRST_LAYER + 1):
+    for chain in range(2):
         for start, stop in spans:
-            powers = 3.0 ** np.arange(stop - start)[::-1]
+            powers = float(NUM_CHOICES) ** np.arange(stop - start)[::-1]
             weight = np.zeros(space.num_decisions, dtype=np.float32)
-            weight[first_column + 2 * start : first_column + 2 * stop : 2] = powers
+            layers_of(weight)[start:stop, chain] = powers
             missing = np.array([powers[max(depth - start, 0) :].sum() for depth in space.depths])
-            table_size = 3 ** (stop - start)
-            offset = size + table_size * np.arange(18).reshape(3, 3, 2) + missing[:, None]
+            table_size = NUM_CHOICES ** (stop - start)
+            offset = size + table_size * np.arange(len(GROUPS)).reshape(GROUP_SHAPE) + missing[:, None]
             weights.append(weight)
-            offsets.append(offset.reshape(18))
-            size += 18 * table_size
+            offsets.append(offset.ravel())
+            size += len(GROUPS) * table_size
     return BlockLayout(spans, np.stack(weights, axis=1), np.stack(offsets).astype(np.intp))
 
 
@@ -141,7 +153,7 @@ def _selector(space: SearchSpace) -> tuple[Float32Array, FloatArray]:
         ``float64 (18,)``.
     """
     selector = np.zeros((space.num_decisions, 3), dtype=np.float32)
-    selector[FIRST_LAYER::2, 0] = 1.0
-    selector[FIRST_LAYER + 1 :: 2, 1] = 1.0
-    selector[[EMBED_DIM, N_LAYER, BIAS], 2] = 6.0, 2.0, 1.0
-    return selector, np.tile(np.repeat(np.array(space.depths, dtype=np.float64), 2), 3)
+    selector[MLP_COLUMNS, 0] = 1.0
+    selector[HEAD_COLUMNS, 1] = 1.0
+    selector[:FIRST_LAYER, 2] = GROUP_WEIGHTS
+    return selector, np.array([space.depths[group.depth] for group in GROUPS], dtype=np.float64)

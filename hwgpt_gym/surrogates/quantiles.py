@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 from functools import lru_cache
 from math import lgamma, log
 
 import numpy as np
 
-from hwgpt_gym.search_space import FloatArray, SearchSpace
+from hwgpt_gym.search_space import GROUPS, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -36,7 +35,7 @@ def cost_quantile(model: CountModel, level: float) -> float:
         return low
     if level == 1.0:
         return high
-    groups = [_group_tables(model, e, d, b) for e, d, b in itertools.product(range(3), range(3), range(2))]
+    groups = [_group_tables(model, group) for group in GROUPS]
     while high - low > 1e-12 * abs(high):
         middle = (low + high) / 2.0
         if middle in (low, high):
@@ -60,10 +59,10 @@ def _sampled_values(model: ChainModel) -> FloatArray:
     return np.sort(np.concatenate([model.predict(model.space.sample(rng, _SAMPLE_CHUNK)) for _ in chunks]))
 
 
-def _group_tables(model: CountModel, e: int, d: int, b: int) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+def _group_tables(model: CountModel, group: Group) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
     """Return a group's MLP costs and their probabilities, its head costs ascending and their cumulated ones."""
-    counts, probability = _count_distribution(model.space, d)
-    constant, mlp, head = model.count_tables(e, d, b)
+    counts, probability = _count_distribution(model.space, group.depth)
+    constant, mlp, head = model.count_tables(group)
     head_cost = counts @ head
     ascending = np.argsort(head_cost, kind="stable")
     cumulated = np.concatenate([[0.0], np.cumsum(probability[ascending])])

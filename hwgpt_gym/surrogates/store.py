@@ -1,7 +1,12 @@
-"""Storing surrogates: one safetensors file a scale, with a JSON document in its metadata."""
+"""Storing surrogates: one safetensors file a scale, with a JSON document in its metadata.
+
+The document names the devices in the order of the arrays, so that nobody has to rely on an order that is written down
+elsewhere, and holds the SHA-256 of every array, which loading checks.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -12,16 +17,16 @@ from typing import Any, Final
 import numpy as np
 
 from hwgpt_gym.files import replacing
+from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SearchSpace, get_search_space
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.noise_model import NoiseModel
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
-DEVICE_COSTS: Final = ("latency_ms", "energy_j")
-MEMORY_COSTS: Final = ("float16_memory_mb", "bfloat16_memory_mb")
 _METADATA_KEY: Final = "hwgpt_gym"
+_CHAIN_METRICS: Final = ("perplexity", "accuracy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,20 +37,47 @@ class Surrogates:
         space: The search space.
         perplexity: The model of *log*-perplexity.
         accuracy: The model of accuracy.
-        costs: The models of latency and energy (with an axis of all devices) and of both memories, by metric.
+        costs: The models of latency and energy (with an axis of devices) and of both memories, by metric.
+        devices: The names of the devices, in the order of that axis.
         noise: The noise of latency and energy by metric; empty if there is none.
         ranges: The least and the greatest value that each chain model takes over the whole space, exactly, by
             metric (of log-perplexity for ``"perplexity"``).
         metadata: What is known of the fit: dataset fingerprint, command, scores.
+
+    Raises:
+        ValueError: If a device stands there twice, or an array has another number of devices.
     """
 
     space: SearchSpace
     perplexity: ChainModel
     accuracy: ChainModel
     costs: Mapping[str, CountModel]
+    devices: tuple[str, ...]
     noise: Mapping[str, NoiseModel] = field(default_factory=dict)
     ranges: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     metadata: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(set(self.devices)) < len(self.devices):
+            raise ValueError(f"devices must not repeat a name, got {list(self.devices)}")
+        axes = {name: self.costs[name].base.shape[:-3] for name in DEVICE_METRICS}
+        axes |= {f"noise.{name}": model.session.shape[:1] for name, model in self.noise.items()}
+        for name, axis in axes.items():
+            if axis != (len(self.devices),):
+                raise ValueError(f"{name} must be of the {len(self.devices)} devices {list(self.devices)}, has {axis}")
+
+    def index_of(self, device: str) -> int:
+        """Return the position of a device in the arrays.
+
+        Raises:
+            ValueError: If these surrogates are not of this device.
+        """
+        if device not in self.devices:
+            raise ValueError(
+                f"the surrogates of scale {self.space.scale!r} know no device {device!r}: "
+                f"they are of {', '.join(self.devices)}"
+            )
+        return self.devices.index(device)
 
 
 def save_surrogates(surrogates: Surrogates, path: Path) -> None:
@@ -64,20 +96,22 @@ def save_surrogates(surrogates: Surrogates, path: Path) -> None:
         **surrogates.metadata,
         "schema_version": SCHEMA_VERSION,
         "scale": surrogates.space.scale,
+        "devices": list(surrogates.devices),
+        "sha256": {name: _digest(array) for name, array in tensors.items()},
         "ranges": {name: list(bounds) for name, bounds in surrogates.ranges.items()},
     }
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
-    with replacing(path) as temporary:
+    with replacing(path, parents=True) as temporary:
         temporary.write_bytes(content)
 
 
 def read_surrogates(path: Path) -> Surrogates:
-    """Read surrogates from a file, validating version, names, shapes and values.
+    """Read surrogates from a file, validating version, devices, checksums, names, shapes and values.
 
     Raises:
         FileNotFoundError: If the file does not exist.
-        ValueError: If it is damaged, of another version, or lacks an array.
+        ValueError: If it is damaged, of another version, or lacks an array; the message names the file.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -85,14 +119,58 @@ def read_surrogates(path: Path) -> Surrogates:
         raise FileNotFoundError(f"there are no surrogate weights at {path}")
     try:
         with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+            text = (file.metadata() or {}).get(_METADATA_KEY, "{}")
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
-    if document.get("schema_version") != SCHEMA_VERSION:
-        found = document.get("schema_version")
-        raise ValueError(f"{path} has schema version {found!r}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
-    space = get_search_space(document["scale"])
+    try:
+        document = _check_document(json.loads(text))
+        _check_digests(tensors, document["sha256"])
+        return _assemble(document, tensors)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _check_document(document: Any) -> dict[str, Any]:
+    """Return the metadata, checked as far as loading relies on it."""
+    if not isinstance(document, dict):
+        raise ValueError(f"the metadata must be an object, got {document!r}")
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"schema version {version!r}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+    devices, digests, ranges = (document.get(key) for key in ("devices", "sha256", "ranges"))
+    if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
+        raise ValueError(f"'devices' must be a list of names, got {devices!r}")
+    if not isinstance(digests, dict):
+        raise ValueError(f"'sha256' must be an object of checksums by array, got {digests!r}")
+    if not isinstance(ranges, dict) or not all(name in _CHAIN_METRICS and _is_range(ranges[name]) for name in ranges):
+        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {ranges!r}")
+    return document
+
+
+def _is_range(bounds: object) -> bool:
+    numbers = isinstance(bounds, list) and all(isinstance(bound, float) and np.isfinite(bound) for bound in bounds)
+    return numbers and len(bounds) == 2 and bounds[0] <= bounds[1]  # type: ignore[arg-type, index]
+
+
+def _check_digests(tensors: Mapping[str, np.ndarray], digests: Mapping[str, Any]) -> None:
+    """Check that the arrays are those that were written."""
+    if tensors.keys() != digests.keys():
+        differing = sorted(tensors.keys() ^ digests.keys())
+        raise ValueError(f"lacks an array or has one too many: {', '.join(differing)}")
+    for name, array in tensors.items():
+        if array.dtype.kind != "f" or _digest(array) != digests[name]:
+            raise ValueError(f"array {name!r} does not have the SHA-256 that the metadata says: the file is damaged")
+
+
+def _digest(array: np.ndarray) -> str:
+    """Return the SHA-256 of an array's bytes, in C order."""
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _assemble(document: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Surrogates:
+    """Make surrogates from checked metadata and arrays."""
+    space = get_search_space(document.get("scale", ""))
     groups: dict[str, dict[str, Any]] = {}
     for name, array in tensors.items():
         model, _, key = name.rpartition(".")
@@ -102,13 +180,14 @@ def read_surrogates(path: Path) -> Surrogates:
             space=space,
             perplexity=ChainModel(space, **groups["perplexity"]),
             accuracy=ChainModel(space, **groups["accuracy"]),
-            costs={name: CountModel(space, **groups[name]) for name in (*DEVICE_COSTS, *MEMORY_COSTS)},
-            noise={name: NoiseModel(**groups[f"noise.{name}"]) for name in DEVICE_COSTS if f"noise.{name}" in groups},
+            costs={name: CountModel(space, **groups[name]) for name in (*DEVICE_METRICS, *MEMORY_METRICS)},
+            devices=tuple(document["devices"]),
+            noise={name: NoiseModel(**groups[f"noise.{name}"]) for name in DEVICE_METRICS if f"noise.{name}" in groups},
             ranges={name: (low, high) for name, (low, high) in document["ranges"].items()},
             metadata=document,
         )
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{path} lacks an array or has one too many: {error}") from error
+        raise ValueError(f"lacks an array or has one too many: {error}") from error
 
 
 @lru_cache

@@ -10,7 +10,6 @@ import pytest
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import AGENTS, SearchProblem, SearchResult, make_agent
 from hwgpt_gym.agents.params_proxy import ParamsProxy
-from hwgpt_gym.agents.regularized_evolution import crowding_distances
 from hwgpt_gym.analytic import params
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import pareto_front, solve
@@ -145,6 +144,13 @@ def test_params_proxy_searches_by_size_alone() -> None:
     assert np.ptp(sizes[-20:].astype(float)) < 0.5 * np.ptp(sizes[:20].astype(float))
 
 
-def test_crowding_distances() -> None:
-    losses = np.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
-    np.testing.assert_allclose(crowding_distances(losses), [np.inf, 0.5 + 0.75, 0.75 + 0.5, np.inf])
+def test_mo_evolution_ranks_among_the_tournament_or_the_population() -> None:
+    tournament, population = (
+        run("mo_regularized_evolution", ranked_among=among) for among in ("tournament", "population")
+    )
+    np.testing.assert_array_equal(tournament.encoded, run("mo_regularized_evolution").encoded)
+    # Until the population is full there is nothing to rank.
+    np.testing.assert_array_equal(tournament.encoded[:100], population.encoded[:100])
+    assert (tournament.encoded != population.encoded).any()
+    with pytest.raises(ValueError, match=r"ranked_among must be one of \['tournament', 'population'\], got 'front'"):
+        make_agent("mo_regularized_evolution", ranked_among="front")

@@ -90,7 +90,7 @@ def test_bad_arguments(arguments: dict[str, object], message: str) -> None:
 
 def test_several_devices_are_refused() -> None:
     with pytest.raises(ValueError, match="one device"):
-        SearchProblem(Benchmark("s", "all"), trade_off=("perplexity", "params"))
+        SearchProblem(Benchmark("s", "all"))
 
 
 def test_a_problem_without_a_device() -> None:

@@ -28,7 +28,7 @@ def result() -> SearchResult:
 
 @pytest.fixture
 def path(result: SearchResult, tmp_path: Path) -> Path:
-    return result.save(tmp_path / "folder" / "result.parquet", OPTIMUM)
+    return result.save(tmp_path / "result.parquet", OPTIMUM)
 
 
 def edit_metadata(path: Path, **changes: Any) -> None:

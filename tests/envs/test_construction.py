@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hwgpt_gym import SEARCH_SPACES, Architecture
-from hwgpt_gym.envs.construction import Construction, complete
+from hwgpt_gym.envs.construction import Construction, ObservationLayout, complete
 from hwgpt_gym.envs.lane_streams import LaneStreams
 from hwgpt_gym.envs.naming import names_of
 
@@ -26,7 +26,7 @@ def build_plainly(scale: str, actions: list[int]) -> list[int]:
 def test_lanes_build_what_their_actions_say(scale: str) -> None:
     space = SEARCH_SPACES[scale]
     actions = np.random.default_rng(0).integers(0, 3, (20, space.num_decisions))
-    construction = Construction(space, 20)
+    construction = Construction(ObservationLayout(space), 20)
     construction.begin()
     lengths = np.zeros(20, dtype=int)
     lanes = np.arange(20)
@@ -45,7 +45,7 @@ def test_lanes_build_what_their_actions_say(scale: str) -> None:
 @pytest.mark.parametrize("scale", SCALES)
 def test_one_lane_by_number_is_one_lane_by_array(scale: str) -> None:
     space = SEARCH_SPACES[scale]
-    by_number, by_array = Construction(space, 1), Construction(space, 1)
+    by_number, by_array = Construction(ObservationLayout(space), 1), Construction(ObservationLayout(space), 1)
     by_number.begin()
     by_array.begin()
     for action in np.random.default_rng(1).integers(0, 3, space.num_decisions).tolist():
@@ -61,24 +61,38 @@ def test_one_lane_by_number_is_one_lane_by_array(scale: str) -> None:
 def test_observation_is_one_hot_choices_then_position(scale: str) -> None:
     space = SEARCH_SPACES[scale]
     decisions = space.num_decisions
-    construction = Construction(space, 8, num_context_columns=2)
-    construction.observation[:, -2:] = 0.25
+    layout = ObservationLayout(space, (("one", 2), ("other", 1)))
+    construction = Construction(layout, 8)
+    construction.observation[:, layout.context] = (0.25, 0.25, 0.75)
     construction.begin()
     actions = np.random.default_rng(2).integers(0, 3, (decisions, 8))
     for step in range(10):
-        choices = construction.observation[:, : 3 * decisions].reshape(8, decisions, 3)
+        choices = construction.observation[:, layout.choices].reshape(8, decisions, 3)
         np.testing.assert_array_equal(choices.sum(axis=2), construction.encoded >= 0)
         np.testing.assert_array_equal(np.where(choices.any(axis=2), choices.argmax(axis=2), -1), construction.encoded)
-        position = construction.observation[:, 3 * decisions : 4 * decisions]
+        position = construction.observation[:, layout.position]
         np.testing.assert_array_equal(position, np.arange(decisions)[None] == construction.position[:, None])
-        assert np.all(construction.observation[:, 4 * decisions :] == 0.25)
+        context = construction.observation[:, layout.context]
+        assert np.all(context[:, layout.part("one")] == 0.25)
+        assert np.all(context[:, layout.part("other")] == 0.75)
         construction.apply(actions[step])
+
+
+def test_layout_covers_the_observation_and_names_its_parts() -> None:
+    layout = ObservationLayout(SEARCH_SPACES["s"], (("one", 2), ("other", 1)))
+    columns = np.arange(layout.num_columns)
+    parts = [columns[part] for part in (layout.choices, layout.position, layout.context)]
+    assert [len(part) for part in parts] == [81, 27, 3]
+    np.testing.assert_array_equal(np.concatenate(parts), columns)
+    assert columns[layout.context][layout.part("other")].tolist() == [110]
+    with pytest.raises(KeyError, match="no part 'third' of the context, there are"):
+        layout.part("third")
 
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_masks_tell_distinct_choices(scale: str) -> None:
     space = SEARCH_SPACES[scale]
-    construction = Construction(space, 2)
+    construction = Construction(ObservationLayout(space), 2)
     construction.begin()
     for num_choices in space.num_choices[: 3 + 2 * space.depths[0]]:
         assert construction.masks().sum(axis=1).tolist() == [num_choices] * 2
@@ -89,7 +103,7 @@ def test_masks_tell_distinct_choices(scale: str) -> None:
 
 
 def test_bias_takes_its_last_choice_for_a_higher_action() -> None:
-    construction = Construction(SEARCH_SPACES["s"], 3)
+    construction = Construction(ObservationLayout(SEARCH_SPACES["s"]), 3)
     construction.begin()
     for actions in ([0, 0, 0], [1, 1, 1], [0, 1, 2]):
         construction.apply(np.array(actions))
@@ -98,7 +112,7 @@ def test_bias_takes_its_last_choice_for_a_higher_action() -> None:
 
 @pytest.mark.parametrize("scale", SCALES)
 def test_begin_on_some_lanes_leaves_the_others(scale: str) -> None:
-    construction = Construction(SEARCH_SPACES[scale], 4)
+    construction = Construction(ObservationLayout(SEARCH_SPACES[scale]), 4)
     construction.begin()
     for _ in range(5):
         construction.apply(np.array([2, 1, 0, 1]))
@@ -106,7 +120,7 @@ def test_begin_on_some_lanes_leaves_the_others(scale: str) -> None:
     construction.begin(np.array([1, 3]))
     assert construction.position.tolist() == [5, 0, 5, 0]
     np.testing.assert_array_equal(construction.observation[[0, 2]], before[[0, 2]])
-    fresh = Construction(SEARCH_SPACES[scale], 1)
+    fresh = Construction(ObservationLayout(SEARCH_SPACES[scale]), 1)
     fresh.begin()
     np.testing.assert_array_equal(construction.observation[[1, 3]], fresh.observation.repeat(2, axis=0))
 

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
-from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
 
 from hwgpt_gym import DEVICES, METRICS, SEARCH_SPACES, Architecture, Benchmark
 from hwgpt_gym.envs.registration import ENV_IDS
@@ -54,7 +53,6 @@ def test_checkers_have_nothing_to_say(device: str, scale: str) -> None:
         warnings.simplefilter("error")
         env = gym.make("HWGPT-v0", device=device, scale=scale).unwrapped
         check_env(env, skip_render_check=True)
-        check_env_for_sb3(env)
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
@@ -63,7 +61,18 @@ def test_checkers_have_nothing_to_say_about_options(options: dict[str, Any]) -> 
         warnings.simplefilter("error")
         env = gym.make("HWGPT-v0", **options).unwrapped
         check_env(env, skip_render_check=True)
-        check_env_for_sb3(env)
+
+
+@pytest.mark.torch
+@pytest.mark.parametrize(
+    "options", [{"device": device, "scale": scale} for device in DEVICES for scale in SEARCH_SPACES] + OPTIONS, ids=str
+)
+def test_the_checker_of_sb3_has_nothing_to_say(options: dict[str, Any]) -> None:
+    from stable_baselines3.common.env_checker import check_env as check_env_for_sb3
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_env_for_sb3(gym.make("HWGPT-v0", **options).unwrapped)
 
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.id)
@@ -192,14 +201,24 @@ def test_contexts_follow_their_ranges_and_show_in_the_observation() -> None:
     observation, info = env.reset(seed=0)
     for _ in range(50):
         bench = Benchmark("s", info["device"])
-        budget = info["constraint"]["latency_ms"]
-        assert bench.quantile("latency_ms", 0.1) <= budget <= bench.quantile("latency_ms", 0.9)
-        ratio = budget / bench.quantile("latency_ms", 0.5)
+        limit = info["constraint"]["latency_ms"]
+        assert bench.quantile("latency_ms", 0.1) <= limit <= bench.quantile("latency_ms", 0.9)
+        ratio = limit / bench.quantile("latency_ms", 0.5)
         assert observation[108] == np.float32(ratio / (1.0 + ratio))
         assert observation[109] == np.float32(0.5)
         seen.add((info["device"], tuple(observation[110:].tolist())))
         observation, info = env.reset()
     assert sorted(device for device, _ in seen) == ["a100", "p100"]
+
+
+def test_devices_are_drawn_without_constraints_too() -> None:
+    env = gym.make("HWGPT-v0", device="all", constraint={})
+    devices = [env.reset(seed=seed)[1]["device"] for seed in range(20)]
+    assert len(set(devices)) > 5
+    _, info = rollout(env, np.random.default_rng(0))
+    assert info["device"] == devices[-1]
+    encoded = Architecture.from_string(info["architecture"]).encode()
+    assert info["latency_ms"] == Benchmark("s", devices[-1]).evaluate(encoded)["latency_ms"][0]
 
 
 def test_options_set_the_context_of_one_episode() -> None:
@@ -240,7 +259,7 @@ def test_one_device_and_a_range_have_the_observation_of_all() -> None:
         ({"constraint": {"latency_ms": "median"}}, "'median'"),
         ({"constraint": {"latency_ms": (1.0, 2.0, 3.0)}}, "range (low, high)"),
         ({"constraint": {"latency_ms": ("p90", "p10")}}, "low <= high"),
-        ({"constraint": 20.0}, "must map costs to budgets"),
+        ({"constraint": 20.0}, "must map costs to limits"),
         ({"penalty": "soft"}, "unknown penalty 'soft'"),
         ({"penalty_weight": 0.0}, "positive finite number"),
         ({"shaping": "yes"}, "shaping must be True or False"),
@@ -279,13 +298,47 @@ def test_wrong_options_change_nothing(options: dict[str, Any], message: str) -> 
     assert data_equivalence(results[0], results[1], exact=True)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"options": [1]}, TypeError, "options must be a dictionary or None, got [1]"),
+        ({"options": "device"}, TypeError, "options must be a dictionary or None"),
+        ({"options": {"reset_mask": np.array([True])}}, ValueError, "unknown options ['reset_mask']"),
+        ({"options": {"constraint": 3.0}}, ValueError, "must map some of ['latency_ms'] to a limit"),
+        ({"seed": True}, ValueError, "seed must be an integer of at least 0, got True"),
+        ({"seed": -1}, ValueError, "seed must be an integer of at least 0, got -1"),
+    ],
+    ids=str,
+)
+def test_wrong_resets_are_named(arguments: dict[str, Any], error: type[Exception], message: str) -> None:
+    env = gym.make("HWGPT-v0", device=["a100", "h100"]).unwrapped
+    env.reset(seed=0)
+    env.step(1)
+    before = env.encoded
+    with pytest.raises(error, match=re.escape(message)):
+        env.reset(**arguments)
+    np.testing.assert_array_equal(env.encoded, before)
+
+
+def test_every_seed_of_numpy_is_one() -> None:
+    env, twin = (gym.make("HWGPT-v0", device="all") for _ in range(2))
+    assert data_equivalence(env.reset(seed=np.int64(3)), twin.reset(seed=3), exact=True)
+    assert data_equivalence(env.reset(seed=2**70), twin.reset(seed=2**70), exact=True)
+
+
+def test_shared_arrays_cannot_be_written() -> None:
+    env = gym.make("HWGPT-v0", device="all").unwrapped
+    with pytest.raises(ValueError, match="read-only"):
+        env._episodes.task.generator.medians[:] = 1.0
+
+
 def test_options_need_a_context() -> None:
     env = gym.make("HWGPT-v0", device="a100")
     with pytest.raises(ValueError, match="whose observation shows them"):
         env.reset(options={"device": "a100"})
 
 
-@pytest.mark.parametrize("action", [3, -1, 0.5, "1", None])
+@pytest.mark.parametrize("action", [3, -1, 0.5, "1", None, True, np.bool_(True), np.array([1])])
 def test_wrong_actions_change_nothing(action: Any) -> None:
     env = gym.make("HWGPT-v0").unwrapped
     env.reset()

@@ -10,11 +10,14 @@ import gymnasium as gym
 import mo_gymnasium
 import numpy as np
 import pytest
+from gymnasium.utils.env_checker import data_equivalence
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from mo_gymnasium.wrappers import LinearReward, MORecordEpisodeStatistics
+from mo_gymnasium.wrappers.vector import MORecordEpisodeStatistics as MOVectorStatistics
 from mo_gymnasium.wrappers.vector import MOSyncVectorEnv
 
 from hwgpt_gym import Architecture, Benchmark
-from hwgpt_gym.envs.multi_objective import HWGPTMultiObjectiveEnv
+from hwgpt_gym.envs.multi_objective import HWGPTMultiObjectiveEnv, HWGPTMultiObjectiveVectorEnv
 
 
 def rollout(env: Any, actions: list[int]) -> tuple[Any, dict[str, Any]]:
@@ -77,6 +80,61 @@ def test_vectors_of_mo_gymnasium() -> None:
     assert rewards.shape == (3, 2)
     assert terminations.tolist() == [True, True, False]
     np.testing.assert_array_equal(rewards[0], rewards[1])
+
+
+def make_sync(num_envs: int, mode: AutoresetMode, **options: Any) -> SyncVectorEnv:
+    """Gymnasium's loop over scalar environments, with room for vectors of rewards."""
+    envs = SyncVectorEnv([lambda: gym.make("HWGPT-MO-v0", **options) for _ in range(num_envs)], autoreset_mode=mode)
+    envs._rewards = np.zeros((num_envs, envs.envs[0].unwrapped.reward_dim), dtype=np.float32)
+    return envs
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"costs": ["params", "energy_j", "latency_ms"], "scale": "m", "device": "all"},
+        {"device": ["h100", "cpu_xeon_gold"], "noise": True},
+    ],
+    ids=str,
+)
+def test_native_vector_equals_scalar_step_by_step(mode: AutoresetMode, options: dict[str, Any]) -> None:
+    native: Any = gym.make_vec("HWGPT-MO-v0", num_envs=4, autoreset_mode=mode, **options)
+    sync = make_sync(4, mode, **options)
+    assert isinstance(native.unwrapped, HWGPTMultiObjectiveVectorEnv)
+    assert native.unwrapped.reward_space == sync.envs[0].unwrapped.reward_space
+    assert data_equivalence(native.reset(seed=2), sync.reset(seed=2), exact=True)
+    rng = np.random.default_rng(0)
+    rewarded = 0
+    for _ in range(120):
+        actions = rng.integers(0, 3, 4)
+        result = native.step(actions)
+        assert data_equivalence(result, sync.step(actions), exact=True)
+        rewards, terminations = result[1:3]
+        assert rewards.shape == (4, len(options.get("costs", ["latency_ms"])) + 1)
+        assert rewards.dtype == np.float32
+        np.testing.assert_array_equal(rewards.any(axis=1), terminations)
+        rewarded += np.count_nonzero(terminations)
+        if mode is AutoresetMode.DISABLED and terminations.any():
+            for envs in (native, sync):
+                envs.reset(options={"reset_mask": terminations})
+    assert rewarded >= 8
+
+
+def test_native_vector_equals_mo_gymnasiums_and_takes_its_wrapper() -> None:
+    native: Any = MOVectorStatistics(gym.make_vec("HWGPT-MO-v0", num_envs=3, device="all"))
+    loop = MOVectorStatistics(MOSyncVectorEnv([lambda: mo_gymnasium.make("HWGPT-MO-v0", device="all")] * 3))
+    for envs in (native, loop):
+        envs.reset(seed=0)
+    rng = np.random.default_rng(1)
+    for _ in range(60):
+        actions = rng.integers(0, 3, 3)
+        ours, theirs = native.step(actions), loop.step(actions)
+        for infos in (ours[-1], theirs[-1]):
+            infos.get("episode", {}).pop("t", None)
+        assert data_equivalence(ours, theirs, exact=True)
+    assert len(native.return_queue) >= 6
 
 
 def test_plain_make_is_silent() -> None:

@@ -11,9 +11,11 @@ import matplotlib as mpl
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
+from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import RecordVideo
+from matplotlib.axes import Axes
 
-from hwgpt_gym import Benchmark
+from hwgpt_gym import METRICS, Benchmark
 from hwgpt_gym.envs.rendering import Window
 from hwgpt_gym.envs.view import view_of
 from hwgpt_gym.objective import Objective
@@ -82,10 +84,100 @@ def test_view_shows_what_a_noisy_episode_measured() -> None:
     env = gym.make("HWGPT-v0", noise=True).unwrapped
     env.reset(seed=0)
     info = finish(env)
-    view = view_of(env._episodes, 0, info)
+    view = view_of(env._episodes, 0)
     assert view.gauges[0].value == info["latency_ms"]
     assert view.result.reward == info["quality"] - info["penalty"]
-    assert view_of(env._episodes, 0).gauges[0].value != info["latency_ms"]
+    assert Benchmark().evaluate(env.encoded)["latency_ms"][0] != info["latency_ms"]
+
+
+@pytest.mark.parametrize("env_id", ["HWGPT-v0", "HWGPT-MO-v0"])
+def test_what_was_handed_out_is_not_what_is_shown(env_id: str) -> None:
+    env = gym.make(env_id, noise=True, device="all", render_mode="ansi")
+    _, context = env.reset(seed=0)
+    context.clear()
+    info = finish(env)
+    shown = env.render()
+    info.get("constraint", {}).clear()
+    info.clear()
+    assert env.render() == shown
+    assert "reached" in shown
+
+
+@pytest.mark.parametrize("mode", AutoresetMode)
+def test_lanes_show_what_scalar_environments_show(mode: AutoresetMode) -> None:
+    arguments: dict[str, Any] = {"device": "all", "noise": True, "render_mode": "ansi"}
+    native = gym.make_vec("HWGPT-v0", num_envs=3, autoreset_mode=mode, **arguments)
+    sync = gym.make_vec("HWGPT-v0", 3, vectorization_mode="sync", vector_kwargs={"autoreset_mode": mode}, **arguments)
+    rng = np.random.default_rng(0)
+    for envs in (native, sync):
+        envs.reset(seed=5)
+    ends = 0
+    for _ in range(60):
+        actions = rng.integers(0, 3, 3)
+        terminations = native.step(actions)[2]
+        sync.step(actions)
+        ends += np.count_nonzero(terminations)
+        if terminations.any() or rng.random() < 0.1:
+            assert native.render() == sync.render()
+        if mode is AutoresetMode.DISABLED and terminations.any():
+            for envs in (native, sync):
+                envs.reset(options={"reset_mask": terminations})
+    assert ends >= 6
+
+
+ALL_COSTS = {
+    "latency_ms": "p90",
+    "energy_j": "p10",
+    "float16_memory_mb": "p50",
+    "bfloat16_memory_mb": "p50",
+    "params": "p50",
+    "flops": "p50",
+}
+
+
+def texts_of(monkeypatch: pytest.MonkeyPatch, env: gym.Env[Any, Any]) -> list[str]:
+    """Return what is written in a frame."""
+    written: list[str] = []
+
+    def write(axes: Any, x: float, y: float, text: str, **style: Any) -> Any:
+        written.append(text)
+        return original(axes, x, y, text, **style)
+
+    original = Axes.text
+    with monkeypatch.context() as patch:
+        patch.setattr(Axes, "text", write)
+        env.render()
+    return written
+
+
+@pytest.mark.parametrize("number", [1, 3, 4, 5, 6])
+def test_every_constraint_stands_in_the_frame(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    costs = list(ALL_COSTS)[:number]
+    constraint = {key: ALL_COSTS[key] for key in costs}
+    env = gym.make("HWGPT-v0", constraint=constraint, penalty="hinge", render_mode="rgb_array")
+    env.reset(seed=0)
+    info = finish(env)
+    texts = texts_of(monkeypatch, env)
+    assert [text for text in texts if text in {METRICS[key].label for key in costs}] == [
+        METRICS[key].label for key in costs
+    ]
+    limits = Objective(constraint).bind(Benchmark()).thresholds
+    verdicts = ["✓ within limit" if info[key] <= limits[key] else "▲ over limit" for key in costs]
+    assert [text for text in texts if "limit" in text] == verdicts
+
+
+def test_over_and_within_differ_without_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = []
+    for limit in ("p90", "p10"):
+        env = gym.make("HWGPT-v0", constraint={"energy_j": limit}, penalty="hinge", render_mode="rgb_array")
+        env.reset(seed=0)
+        finish(env)
+        texts = texts_of(monkeypatch, env)
+        assert ("✓ within limit" in texts, "▲ over limit" in texts) == (limit == "p90", limit == "p10")
+        # The bar of the gauge: hatched beyond the limit, so of two colours there.
+        bar = env.render()[142:150, 827:843]
+        frames.append(len(np.unique(bar.reshape(-1, 3), axis=0)))
+    assert frames[0] == 1 < frames[1]
 
 
 def test_several_objectives_have_medians_and_no_optimum() -> None:
@@ -142,6 +234,7 @@ def test_without_a_mode_there_is_nothing_to_see() -> None:
     assert envs.render() is None
 
 
+@pytest.mark.slow
 def test_record_video(tmp_path: Path) -> None:
     env = RecordVideo(gym.make("HWGPT-v0", render_mode="rgb_array"), str(tmp_path / "videos"), disable_logger=True)
     env.reset(seed=0)

@@ -12,7 +12,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3 import PPO
 from stable_baselines3.common.evaluation import evaluate_policy
 from stable_baselines3.common.monitor import Monitor
-from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor, VecNormalize
+from stable_baselines3.common.vec_env import DummyVecEnv, VecEnv, VecMonitor, VecNormalize
 
 from hwgpt_gym.envs.sb3 import HWGPTVecEnv, make_vec_env
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
@@ -73,6 +73,84 @@ def test_seeds_and_options_of_lanes() -> None:
     np.testing.assert_array_equal(bridge.reset(), dummy.reset())
 
 
+@pytest.mark.parametrize(
+    "options", [[{"device": "h100"}, {}, {}], [{}, {}, {"constraint": {"latency_ms": "p20"}}]], ids=str
+)
+def test_options_of_one_lane_draw_every_context_once(options: list[dict[str, Any]]) -> None:
+    bridge, dummy = make_vec_env(3, **CONTEXT, noise=True), make_dummy(3, **CONTEXT, noise=True)
+    for venv in (bridge, dummy):
+        venv.seed(4)
+        venv.reset()
+        venv.set_options(options)
+    # The lanes go on with their own random numbers.
+    for _ in range(3):
+        np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+        check_equal(dict(enumerate(bridge.reset_infos)), dict(enumerate(dummy.reset_infos)))
+
+
+def test_illegal_options_of_the_last_lane_change_no_other() -> None:
+    bridge, twin = make_vec_env(3, seed=4, **CONTEXT), make_vec_env(3, seed=4, **CONTEXT)
+    for venv in (bridge, twin):
+        venv.reset()
+        venv.step(np.array([0, 1, 2]))
+    bridge.set_options([{"device": "h100"}, {}, {"device": "abacus"}])
+    with pytest.raises(ValueError, match="abacus"):
+        bridge.reset()
+    np.testing.assert_array_equal(bridge.env.encoded, twin.env.encoded)
+    bridge.set_options()
+    np.testing.assert_array_equal(bridge.reset(), twin.reset())
+
+
+@pytest.mark.parametrize("seed", [2**32, 2**70, np.int64(5)], ids=str)
+def test_every_seed_of_numpy_is_one(seed: Any) -> None:
+    bridge, dummy = make_vec_env(2, seed=seed, **CONTEXT), make_dummy(2, **CONTEXT)
+    dummy.seed(int(seed))
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+
+
+@pytest.mark.parametrize("through_method", [False, True], ids=["get_attr", "get_wrapper_attr"])
+def test_attributes_answer_for_the_lane(through_method: bool) -> None:
+    arguments = {**CONTEXT, "noise": True, "render_mode": "rgb_array"}
+    bridge, dummy = make_vec_env(3, **arguments), DummyVecEnv([lambda: gym.make("HWGPT-v0", **arguments)] * 3)
+    for venv in (bridge, dummy):
+        venv.seed(3)
+        venv.reset()
+        for action in (2, 1, 0):
+            venv.step(np.array([action, 1, 2]))
+
+    def ask(venv: VecEnv, name: str) -> list[Any]:
+        if through_method:
+            return venv.env_method("get_wrapper_attr", name, indices=[2, 0])
+        return venv.get_attr(name, indices=[2, 0])
+
+    for name in ("observation_space", "action_space", "spec", "render_mode", "metadata", "layout", "bench"):
+        assert ask(bridge, name) == ask(dummy, name), name
+    for name in ("encoded",):
+        np.testing.assert_array_equal(ask(bridge, name), ask(dummy, name))
+    for name in ("action_masks", "render"):
+        answers = [[method() for method in ask(venv, name)] for venv in (bridge, dummy)]
+        np.testing.assert_array_equal(answers[0], answers[1])
+    # Who draws from a lane's generator draws the lane's numbers.
+    answers = [[generator.random(3) for generator in ask(venv, "np_random")] for venv in (bridge, dummy)]
+    np.testing.assert_array_equal(answers[0], answers[1])
+    np.testing.assert_array_equal(bridge.reset(), dummy.reset())
+    with pytest.raises(AttributeError, match="have the attributes"):
+        ask(bridge, "num_envs")
+    assert not bridge.has_attr("num_envs")
+    ask(bridge, "metadata")[0]["render_fps"] = 0
+    assert ask(bridge, "metadata")[0]["render_fps"] > 0
+
+
+def test_wrong_arguments_are_named() -> None:
+    with pytest.raises(TypeError, match="write num_envs=4"):
+        make_vec_env(n_envs=4)
+    with pytest.raises(ValueError, match="num_envs must be an integer of at least 1, got True"):
+        make_vec_env(True)
+    with pytest.raises(TypeError, match="env must be a HWGPTVectorEnv"):
+        HWGPTVecEnv(gym.make("HWGPT-v0"))
+    assert make_vec_env(np.int64(2)).num_envs == 2
+
+
 def test_attributes_and_methods() -> None:
     bridge = make_vec_env(3, render_mode="rgb_array")
     bridge.reset()
@@ -81,7 +159,7 @@ def test_attributes_and_methods() -> None:
     assert [masks().tolist() for masks in bridge.get_attr("action_masks", [0, 2])] == [[True] * 3] * 2
     assert bridge.env_is_wrapped(Monitor) == [True] * 3
     assert bridge.render().shape == (1080, 1920, 3)
-    with pytest.raises(AttributeError, match="action_masks and render"):
+    with pytest.raises(AttributeError, match="action_masks, render and"):
         bridge.env_method("step", 1)
     with pytest.raises(NotImplementedError, match="render_mode"):
         bridge.set_attr("render_mode", "ansi")

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 import hwgpt_gym  # noqa: F401  # Registers the environments.
 
-BUDGETS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", 1e4)}
+LIMITS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", 1e4)}
 
 
 def make(num_envs: int, mode: AutoresetMode = AutoresetMode.NEXT_STEP, **options: Any) -> VectorEnv[Any, Any, Any]:
@@ -35,13 +35,14 @@ def check_equal(native: Any, sync: Any) -> None:
     assert data_equivalence(native, sync, exact=True), f"\nnative {native}\nsync   {sync}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", AutoresetMode)
 @settings(max_examples=25, deadline=None, derandomize=True)
 @given(
     num_envs=st.integers(1, 6),
     scale=st.sampled_from(["s", "s", "m", "l"]),
     device=st.sampled_from(["a6000", ["v100"], ["a100", "h100"], "all"]),
-    constraint=st.sampled_from([None, {}, {"flops": "p40"}, BUDGETS]),
+    constraint=st.sampled_from([None, {}, {"flops": "p40"}, LIMITS]),
     penalty=st.sampled_from(["hinge", "absolute", "power", "hard"]),
     shaping=st.booleans(),
     noise=st.booleans(),
@@ -67,7 +68,7 @@ def test_native_equals_sync(mode: AutoresetMode, num_envs: int, seed: int, **opt
 
 
 def test_options_reach_the_lanes() -> None:
-    native, sync = (build(4, device="all", constraint=BUDGETS) for build in (make, make_sync))
+    native, sync = (build(4, device="all", constraint=LIMITS) for build in (make, make_sync))
     options = {"device": "h100", "constraint": {"latency_ms": 30.0}}
     check_equal(native.reset(seed=0, options=options), sync.reset(seed=0, options=options))
     mask = np.array([True, False, True, False])
@@ -126,7 +127,7 @@ def test_writing_into_an_observation_does_not_reach_the_state() -> None:
     "clone", [copy.deepcopy, lambda envs: pickle.loads(pickle.dumps(envs))], ids=["copy", "pickle"]
 )
 def test_copies_continue_identically(clone: Any) -> None:
-    envs = make(5, AutoresetMode.SAME_STEP, device="all", constraint=BUDGETS, noise=True)
+    envs = make(5, AutoresetMode.SAME_STEP, device="all", constraint=LIMITS, noise=True)
     envs.reset(seed=0)
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -224,6 +225,11 @@ def test_wrong_actions_change_nothing(actions: list[Any], message: str) -> None:
         ({"options": {"reset_mask": np.ones(2, dtype=bool)}}, ValueError, r"shape \(3,\)"),
         ({"options": {"reset_mask": np.zeros(3, dtype=bool)}}, ValueError, "at least one lane"),
         ({"options": {"colour": 1}}, ValueError, "unknown options"),
+        ({"options": [1]}, TypeError, "options must be a dictionary or None"),
+        ({"seed": True}, ValueError, "seed must be an integer"),
+        ({"seed": 1.0}, ValueError, "seed must be an integer"),
+        ({"seed": "123"}, ValueError, "seed must be an integer"),
+        ({"seed": [1, True, 2]}, ValueError, r"seed\[1\] must be an integer of at least 0, got True"),
     ],
     ids=str,
 )
@@ -237,7 +243,27 @@ def test_wrong_resets_change_nothing(arguments: dict[str, Any], error: type[Exce
     np.testing.assert_array_equal(envs.encoded, before)
 
 
-@pytest.mark.parametrize("num_envs", [0, -1, 2.0, "4"])
+def test_integers_of_numpy_are_integers() -> None:
+    native, sync = make(np.int64(2), device="all"), make_sync(2, device="all")
+    assert native.num_envs == 2
+    for seed, expected in ((np.int64(7), 7), (np.array([3, 4]), [3, 4]), (2**70, 2**70)):
+        check_equal(native.reset(seed=seed), sync.reset(seed=expected))
+
+
+@pytest.mark.parametrize("env_id", ["HWGPT-v0", "HWGPT-MO-v0"])
+def test_natural_guesses_are_refused_with_the_right_call(env_id: str) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'n_envs': write num_envs=4"):
+        gym.make_vec(env_id, n_envs=4)
+    with pytest.raises(ValueError, match="got 'next_step': write autoreset_mode='NextStep'"):
+        gym.make_vec(env_id, num_envs=2, autoreset_mode="next_step")
+    with pytest.raises(ValueError, match=r"one of \['NextStep', 'SameStep', 'Disabled'\], got 'never'$"):
+        gym.make_vec(env_id, num_envs=2, autoreset_mode="never")
+    for make_any in (gym.make, gym.make_vec):
+        with pytest.raises(TypeError, match="unexpected keyword argument 'devices': did you mean 'device'"):
+            make_any(env_id, devices="a6000")
+
+
+@pytest.mark.parametrize("num_envs", [0, -1, 2.0, "4", True])
 def test_wrong_number_of_lanes(num_envs: Any) -> None:
     from hwgpt_gym.envs.vector import HWGPTVectorEnv
 

@@ -188,3 +188,21 @@ def test_wrong_arguments_are_refused() -> None:
                      "sample_n_head": [8] * 34, "sample_bias": True})  # fmt: skip
     with pytest.raises(ValueError, match="is of scale 'l', this space is of scale 's'"):
         bench.query(Architecture("l", 320, 34, (2,) * 34, (8,) * 34, True))
+
+
+def test_the_view_of_one_of_several_devices() -> None:
+    several = Benchmark("s", ["h100", "cpu_amd_7502"])
+    view = several.on("CPU_AMD_7502")
+    assert several.on(DEVICES["cpu_amd_7502"]) is view
+    assert view.device is DEVICES["cpu_amd_7502"]
+    encoded = several.space.sample(np.random.default_rng(0), 20)
+    np.testing.assert_array_equal(view.evaluate(encoded)["energy_j"], several.evaluate(encoded)["energy_j"][:, 1])
+    assert view.on("cpu_amd_7502") is view
+    assert view.quantile("latency_ms", 0.3) == several.quantile("latency_ms", 0.3)[1]
+    with pytest.raises(ValueError, match=r"device must be one of \['h100', 'cpu_amd_7502'\], got 'a100'"):
+        several.on("a100")
+    with pytest.raises(ValueError, match="unknown device"):
+        several.on("tpu")
+    with pytest.raises(ValueError, match=r"bench.on\(device\)"):
+        several.count_model("latency_ms")
+    assert several.count_model("params").base.shape == (3, 3, 2)

@@ -1,18 +1,31 @@
-"""What importing the package does and does not do."""
+"""What the package promises from outside: its public names and the versions it declares."""
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tomllib
+from pathlib import Path
+
+import pytest
 
 import hwgpt_gym
 
+REPOSITORY = Path(__file__).resolve().parents[2]
+USERS_EXTRAS = {"tensorboard", "multi-objective", "video"}
+"""The extras that `make test-lowest` installs."""
 
-def test_import_is_light() -> None:
-    heavy = ["torch", "stable_baselines3", "pandas", "matplotlib"]
-    program = f"import sys, hwgpt_gym; print([name for name in {heavy} if name in sys.modules])"
+
+def test_the_solver_is_loaded_when_it_is_asked_for() -> None:
+    program = (
+        "import sys, hwgpt_gym; print('hwgpt_gym.optimum' in sys.modules); hwgpt_gym.solve; "
+        "print('hwgpt_gym.optimum' in sys.modules, 'solve' in dir(hwgpt_gym))"
+    )
     printed = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
-    assert printed.strip() == "[]"
+    assert printed.split() == ["False", "True", "True"]
+    with pytest.raises(AttributeError, match="no attribute 'solved'"):
+        hwgpt_gym.solved  # noqa: B018
 
 
 def test_every_public_name_exists_and_is_documented() -> None:
@@ -20,3 +33,18 @@ def test_every_public_name_exists_and_is_documented() -> None:
         value = getattr(hwgpt_gym, name)
         if callable(value):
             assert value.__doc__, name
+
+
+def test_the_lowest_versions_are_those_declared() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = list(project["dependencies"])
+    for extra in USERS_EXTRAS:
+        declared += project["optional-dependencies"][extra]
+    lowest = dict(re.match(r"([\w-]+)>=([\d.]+)", requirement).groups() for requirement in declared)  # type: ignore[union-attr]
+    del lowest["torch"]
+    constraints = (REPOSITORY / "constraints-lowest.txt").read_text(encoding="utf-8")
+    pinned = dict(line.split("==") for line in constraints.splitlines() if not line.startswith("#"))
+    assert pinned.keys() == lowest.keys()
+    for name, version in lowest.items():
+        # 1.1 is declared, 1.1.0 is what there is.
+        assert re.fullmatch(rf"{re.escape(version)}(\.0)*", pinned[name]), f"{name}>={version}, but {pinned[name]}"

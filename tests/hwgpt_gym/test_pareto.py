@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.optimum import extremes, pareto_front
-from hwgpt_gym.pareto import Box, box, hypervolume, hypervolume_ratio, losses_sign, non_dominated, non_domination_ranks
+from hwgpt_gym.pareto import (
+    Box,
+    box,
+    crowded_ranks,
+    crowding_distances,
+    hypervolume,
+    hypervolume_ratio,
+    losses_sign,
+    non_dominated,
+    non_domination_ranks,
+)
 
 UNIT = Box(ideal=np.zeros(2), reference=np.ones(2))
 
@@ -80,3 +90,16 @@ def test_illegal_arguments() -> None:
         box(Benchmark("s", "all"), ("perplexity", "latency_ms"))
     with pytest.raises(ValueError, match="depends on the device"):
         box(Benchmark("s", None), ("perplexity", "latency_ms"))
+
+
+def test_crowding_distances() -> None:
+    losses = np.array([[0.0, 4.0], [1.0, 2.0], [2.0, 1.0], [4.0, 0.0]])
+    np.testing.assert_allclose(crowding_distances(losses), [np.inf, 0.5 + 0.75, 0.75 + 0.5, np.inf])
+
+
+def test_crowded_ranks_order_by_front_and_then_by_room() -> None:
+    # The first front is rows 0, 2, 3 and 4, of which 0 and 4 are its ends and 3 has more room than 2.
+    losses = np.array([[0.0, 10.0], [9.0, 9.5], [1.0, 9.0], [5.0, 5.0], [10.0, 0.0], [9.5, 9.6]])
+    assert non_domination_ranks(losses).tolist() == [0, 1, 0, 0, 0, 2]
+    assert crowded_ranks(losses).tolist() == [0, 4, 3, 2, 1, 5]
+    assert crowded_ranks(np.zeros((0, 2))).shape == (0,)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hwgpt_gym import Benchmark
+from hwgpt_gym.cli import app as cli
 from hwgpt_gym.optimum import pareto_front
 from hwgpt_gym.plotting import plot_front
 from hwgpt_gym.style import new_figure, save_figure
@@ -29,13 +28,16 @@ def test_front_is_drawn_with_the_cost_along_x(metrics: tuple[str, str], tmp_path
     points = np.asarray(axes.collections[0].get_offsets())
     assert len(points) == 50
     np.testing.assert_allclose(np.sort(points[:, 0]), np.sort(bench.evaluate(sampled)[cost]))
-    save_figure(figure, tmp_path / "new" / "front.png")
-    assert [file.name for file in (tmp_path / "new").iterdir()] == ["front.png"]
+    save_figure(figure, tmp_path / "front.png")
+    assert [file.name for file in tmp_path.iterdir()] == ["front.png"]
 
 
-def test_page_shows_what_its_command_prints(dataset_path: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "hwgpt_gym.plotting", str(tmp_path / "front.png"), "--dataset", str(dataset_path)]
-    printed = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+def test_page_shows_what_its_command_prints(
+    dataset_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["plot", "front", str(tmp_path / "front.png"), "--dataset", str(dataset_path)]
+    assert cli.run(command) == 0
+    printed = capsys.readouterr().out
     assert printed.strip() in (REPOSITORY / "docs" / "optimum.md").read_text(encoding="utf-8")
 
 

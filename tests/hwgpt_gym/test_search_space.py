@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgpt_gym import SEARCH_SPACES, Architecture, SearchSpace, get_search_space
+from hwgpt_gym.search_space import GROUP_SHAPE, GROUP_WEIGHTS, GROUPS, layers_of
 
 SCALES = ("s", "m", "l")
 
@@ -89,9 +90,51 @@ def test_size_counts_distinct_architectures(scale: str, size: str) -> None:
 
 
 def test_size_equals_enumeration_of_a_tiny_space() -> None:
-    tiny = SearchSpace("tiny", embed_dims=(1, 2, 3), depths=(1, 2), head_counts=(1, 2, 3))
-    sampled = tiny.sample(np.random.default_rng(0), 20_000)
+    tiny = SearchSpace("tiny", embed_dims=(1, 2, 3), depths=(1, 2, 3), head_counts=(1, 2, 3))
+    sampled = tiny.sample(np.random.default_rng(0), 300_000)
     assert len(np.unique(sampled, axis=0)) == tiny.size
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"embed_dims": (1, 2)}, r"must have \(3, 3, 2, 3, 3\) entries, got \(2, 3, 2, 3, 3\)"),
+        ({"head_counts": (1, 2, 3, 4)}, r"got \(3, 3, 2, 3, 4\)"),
+        ({"depths": (1, 2)}, r"got \(3, 2, 2, 3, 3\)"),
+        ({"depths": (1, 2, 4)}, r"consecutive and ascending from at least 1, got \(1, 2, 4\)"),
+        ({"depths": (0, 1, 2)}, "consecutive and ascending from at least 1"),
+        ({"depths": (3, 2, 1)}, "consecutive and ascending from at least 1"),
+    ],
+)
+def test_spaces_of_another_shape_are_refused(changes: dict[str, Any], message: str) -> None:
+    arguments = {"embed_dims": (1, 2, 3), "depths": (1, 2, 3), "head_counts": (1, 2, 3)} | changes
+    with pytest.raises(ValueError, match=message):
+        SearchSpace("tiny", **arguments)
+
+
+@given(st.sampled_from(SCALES), st.integers(0, 2**32 - 1))
+def test_layers_beyond_the_depth_are_taken_out_and_nothing_else(scale: str, seed: int) -> None:
+    space = SEARCH_SPACES[scale]
+    choices = np.random.default_rng(seed).integers(0, space.num_choices, (20, space.num_decisions))
+    encoded = space.canonical(choices)
+    assert encoded.dtype == np.int8
+    np.testing.assert_array_equal(space.validate(encoded), encoded)
+    for row, given_row in zip(encoded, choices, strict=True):
+        end = 3 + 2 * space.depths[given_row[1]]
+        np.testing.assert_array_equal(row[:end], given_row[:end])
+        assert np.all(row[end:] == -1)
+        layers = layers_of(row)
+        assert layers.shape == (space.max_layers, 2)
+        np.testing.assert_array_equal(layers[2], row[7:9])
+    np.testing.assert_array_equal(space.active(encoded), encoded != -1)
+    layers_of(encoded)[:] = 1
+    assert np.all(encoded[:, 3:] == 1)
+
+
+def test_groups_are_in_the_order_of_their_index() -> None:
+    assert len(GROUPS) == 18
+    assert (np.array(GROUPS) @ GROUP_WEIGHTS).tolist() == list(range(18))
+    assert [int(np.ravel_multi_index(group, GROUP_SHAPE)) for group in GROUPS] == list(range(18))
 
 
 @pytest.mark.parametrize("scale", SCALES)

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, validate_result
-from hwgpt_gym.agents.leaderboard.execute import PROFILES, custom_profile, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.execute import read_sessions, run_leaderboard
 from hwgpt_gym.agents.leaderboard.page import write_report
 from hwgpt_gym.agents.leaderboard.statistics import (
     collect,
@@ -22,13 +22,13 @@ from hwgpt_gym.agents.leaderboard.statistics import (
     record,
     to_table,
 )
-from hwgpt_gym.agents.leaderboard.suites import Entry, Grid, Profile
+from hwgpt_gym.agents.leaderboard.suites import SUITES, Entry, Grid, Suite, custom_suite
 from hwgpt_gym.agents.ppo.agent import PPO
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
 from hwgpt_gym.agents.tpe import MultiObjectiveTPE
 
-PROFILE = custom_profile(
+SUITE = custom_suite(
     {"exact": 1, "random_search": 1_000, "local_search": 1_000, "regularized_evolution": 1_000, "nsga2": 100},
     devices=("a6000", "p100"),
     seeds=2,
@@ -37,28 +37,28 @@ PROFILE = custom_profile(
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return run_leaderboard(PROFILE, tmp_path_factory.mktemp("results"), workers=1, progress=False)
+    return run_leaderboard(SUITE, tmp_path_factory.mktemp("results"), workers=1, progress=False)
 
 
 def test_every_cell_is_on_disk_and_valid(folder: Path) -> None:
-    cells = list(PROFILE.cells())
+    cells = list(SUITE.cells())
     assert len(cells) == 5 * 2 * 2
     for cell in cells[::5]:
         assert validate_result(cell.path(folder)).seed == cell.seed
 
 
 def test_only_what_is_missing_runs_again(folder: Path) -> None:
-    cells = list(PROFILE.cells())
+    cells = list(SUITE.cells())
     before = {cell: cell.path(folder).stat().st_mtime_ns for cell in cells}
     cells[3].path(folder).unlink()
-    run_leaderboard(PROFILE, folder, workers=1, progress=False)
+    run_leaderboard(SUITE, folder, workers=1, progress=False)
     after = {cell: cell.path(folder).stat().st_mtime_ns for cell in cells}
     assert [cell for cell in cells if before[cell] != after[cell]] == [cells[3]]
-    assert [session["searches"] for session in read_sessions(folder)][-1] == 1
+    assert [session.searches for session in read_sessions(folder)][-1] == 1
 
 
 def test_the_page(folder: Path, tmp_path: Path) -> None:
-    page = write_report(PROFILE, folder, tmp_path / "leaderboard.md")
+    page = write_report(SUITE, folder, tmp_path / "leaderboard.md")
     text = page.read_text(encoding="utf-8")
     for line in ("## Scale s", "`random_search`", "Both local search and evolution beat random search on", "`p100`"):
         assert line in text
@@ -71,14 +71,14 @@ def test_the_page(folder: Path, tmp_path: Path) -> None:
 
 def test_a_missing_search_is_reported(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="run the leaderboard first"):
-        write_report(PROFILE, tmp_path, tmp_path / "leaderboard.md")
+        write_report(SUITE, tmp_path, tmp_path / "leaderboard.md")
 
 
 def test_a_search_with_other_settings_is_not_taken_for_the_same(folder: Path, tmp_path: Path) -> None:
     entry = Entry(RegularizedEvolution(), 100, 1)
-    profile = custom_profile([entry], devices=("a6000",))
-    run_leaderboard(profile, tmp_path, workers=1, progress=False)
-    other = custom_profile([replace(entry, agent=RegularizedEvolution(sample_size=5))], devices=("a6000",))
+    suite = custom_suite([entry], devices=("a6000",))
+    run_leaderboard(suite, tmp_path, workers=1, progress=False)
+    other = custom_suite([replace(entry, agent=RegularizedEvolution(sample_size=5))], devices=("a6000",))
     with pytest.raises(ValueError, match="was made with sample_size 10 instead of 5: delete it and run again"):
         run_leaderboard(other, tmp_path, workers=1, progress=False)
     with pytest.raises(ValueError, match="sample_size 10 instead of 5"):
@@ -86,16 +86,16 @@ def test_a_search_with_other_settings_is_not_taken_for_the_same(folder: Path, tm
 
 
 def test_more_than_the_optimum_is_an_error(folder: Path) -> None:
-    cell = next(cell for cell in PROFILE.cells() if cell.agent.name == "local_search")
+    cell = next(cell for cell in SUITE.cells() if cell.agent.name == "local_search")
     result = SearchResult.load(cell.path(folder))
     with pytest.raises(ValueError, match="more than the certified optimum"):
         record(cell, result, result.best_reward - 1e-6)
     assert record(cell, result, result.best_reward).regret[1_000] == 0.0
 
 
-def test_profiles_with_searches_in_common_count_them_once(folder: Path, tmp_path: Path) -> None:
-    write_report([PROFILE, replace(PROFILE, name="again")], folder, tmp_path / "twice.md")
-    write_report(PROFILE, folder, tmp_path / "once.md")
+def test_suites_with_searches_in_common_count_them_once(folder: Path, tmp_path: Path) -> None:
+    write_report([SUITE, replace(SUITE, name="again")], folder, tmp_path / "twice.md")
+    write_report(SUITE, folder, tmp_path / "once.md")
     assert (tmp_path / "twice.csv").read_text() == (tmp_path / "once.csv").read_text()
 
 
@@ -106,16 +106,16 @@ def test_policies_by_budget_and_agents_on_fewer_devices(tmp_path: Path) -> None:
         Grid("s", ("a6000", "v100"), (Entry(RandomSearch(), 60, 2),)),
         Grid("s", ("v100",), (*few, Entry(MultiObjectiveTPE(), 30, 1))),
     )
-    profile = Profile("mixed", grids)
-    folder = run_leaderboard(profile, tmp_path / "results", workers=1, progress=False)
-    page = write_report(profile, folder, tmp_path / "leaderboard.md").read_text(encoding="utf-8")
+    suite = Suite("mixed", grids)
+    folder = run_leaderboard(suite, tmp_path / "results", workers=1, progress=False)
+    page = write_report(suite, folder, tmp_path / "leaderboard.md").read_text(encoding="utf-8")
     whole, part = page.split("## Scale s: v100\n")
     assert "`random_search` | 60 | 2 × 2" in whole
     assert "`ppo`" not in whole
     assert "`random_search` | 60 | 1 × 2" in part
     # The main table has the greatest budget only, the table of budgets all.
     assert "`ppo` | 60 | 1 × 1" in part
-    records = collect(profile.cells(), folder)
+    records = collect(suite.cells(), folder)
     for budget in (20, 60):
         (item,) = (item for item in records if item.cell.agent.name == "ppo" and item.cell.budget == budget)
         assert max(item.regret) == budget
@@ -123,7 +123,7 @@ def test_policies_by_budget_and_agents_on_fewer_devices(tmp_path: Path) -> None:
 
 
 def test_records(folder: Path) -> None:
-    table = to_table(collect(PROFILE.cells(), folder))
+    table = to_table(collect(SUITE.cells(), folder))
     final = table[table["evaluations"] == 1_000].groupby("agent")["regret"].median()
     assert final["exact"] == 0.0
     assert final["local_search"] < final["random_search"]
@@ -159,14 +159,14 @@ def test_overtaking() -> None:
     assert overtakes(both_solve, "a", "b") is None
 
 
-def test_profiles_are_made_of_known_agents() -> None:
-    for profile in PROFILES.values():
-        for cell in profile.cells():
+def test_suites_are_made_of_known_agents() -> None:
+    for suite in SUITES.values():
+        for cell in suite.cells():
             assert cell.agent.name in AGENTS
-    scales = {cell.scale for cell in PROFILES["quick"].cells()}
+    scales = {cell.scale for cell in SUITES["quick"].cells()}
     assert scales == {"s", "m", "l"}
-    paths = [cell.path(Path("results")) for cell in PROFILES["policies"].cells()]
+    paths = [cell.path(Path("results")) for cell in SUITES["policies"].cells()]
     assert len(set(paths)) == len(paths)
-    assert {cell.agent.name for cell in PROFILES["full"].cells()} == set(AGENTS)
-    with pytest.raises(ValueError, match="unknown profile 'quik'"):
+    assert {cell.agent.name for cell in SUITES["full"].cells()} == set(AGENTS)
+    with pytest.raises(ValueError, match="unknown suite 'quik'"):
         run_leaderboard("quik", "nowhere")

@@ -12,10 +12,9 @@ import torch
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO, tuned_hyperparameters
-from hwgpt_gym.agents.ppo.context_features import CONTEXT_COLUMNS
 from hwgpt_gym.agents.ppo.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
 from hwgpt_gym.agents.ppo.policy import Policy
-from hwgpt_gym.agents.ppo.training import SearchVecEnv, encoded_of
+from hwgpt_gym.agents.ppo.training import make_env
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
@@ -63,21 +62,29 @@ def test_tuned_settings_are_legal_and_recorded() -> None:
     assert None not in result.settings.values()
 
 
-def test_observations_decode_to_architectures() -> None:
+def test_training_sees_the_environment_and_evaluates_every_architecture_once() -> None:
     problem = SearchProblem(BENCHMARK, OBJECTIVE, 1_000)
-    env = SearchVecEnv(problem, 8)
-    env.reset()
+    env = make_env(problem, 8)
+    constraint, penalty = dict(OBJECTIVE.constraints), OBJECTIVE.penalty
+    envs = HWGPTVectorEnv(8, "a6000", constraint=constraint, penalty=penalty, autoreset_mode="SameStep")
+    np.testing.assert_array_equal(env.reset(), envs.reset()[0])
     rng = np.random.default_rng(0)
-    for _ in range(30):
-        observations, rewards, dones, _ = env.step(rng.integers(0, 3, 8))
-    np.testing.assert_array_equal(encoded_of(problem.space, observations), env.env.encoded)
-    assert problem.evaluations > 0
-    assert (rewards[~dones] == 0.0).all()
+    built = 0
+    for _ in range(60):
+        actions = rng.integers(0, 3, 8)
+        observations, rewards, dones, _ = env.step(actions)
+        expected, expected_rewards, terminations, _, _ = envs.step(actions)
+        np.testing.assert_array_equal(observations, expected)
+        np.testing.assert_array_equal(rewards, expected_rewards.astype(np.float32))
+        np.testing.assert_array_equal(dones, terminations)
+        np.testing.assert_array_equal(env.env_method("action_masks"), envs.action_masks())
+        built += np.count_nonzero(dones)
+    assert problem.evaluations == built > 8
 
 
 def test_beyond_the_budget_nothing_is_evaluated() -> None:
     problem = SearchProblem(BENCHMARK, OBJECTIVE, 5)
-    env = SearchVecEnv(problem, 8)
+    env = make_env(problem, 8)
     env.reset()
     for _ in range(60):
         env.step(np.ones(8, dtype=np.int64))
@@ -127,13 +134,13 @@ def test_a_contextual_policy_sees_what_choices_take_of_the_budget() -> None:
     # Biases cost little; all have the middle depth, which the features of a device describe.
     actions = np.random.default_rng(0).integers(0, 3, (FIRST_LAYER + 2 * bench.space.depths[1], 64))
     actions[1], actions[2] = 1, 0
-    features = Policy.untrained(bench.space, False, 8, CONTEXT_COLUMNS).network.features_extractor
+    features = Policy.untrained(bench.space, False, 8, env.layout.num_context_columns).network.features_extractor
     used = []
     for row in actions:
         observations, _, terminations, _, infos = env.step(row)
         seen = torch.as_tensor(observations)
         assert features(seen).shape == (64, features.features_dim)
-        used.append(features.shares(seen[:, :-CONTEXT_COLUMNS], seen[:, -CONTEXT_COLUMNS:]).used[:, 0].numpy())
+        used.append(features.shares(seen).used[:, 0].numpy())
     assert terminations.all()
     assert (np.diff(used, axis=0) >= -1e-6).all()  # Choices add to what is used.
     # Features are relative to the typical cost, budgets to the median: a constant of the device lies between.
@@ -149,5 +156,5 @@ def test_contextual_settings() -> None:
         ContextualPPO(devices=("h100",))
     with pytest.raises(ValueError, match="high"):
         ContextualPPO(low=0.5, high=0.4)
-    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one budget and a device, got 5"):
+    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one limit and a device, got 5"):
         Policy.untrained(BENCHMARK.space, False, 8, 5)

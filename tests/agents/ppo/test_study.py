@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
-from hwgpt_gym.agents import study as module
+from hwgpt_gym.agents.ppo import study as module
 from hwgpt_gym.agents.ppo.agent import tuned_hyperparameters
-from hwgpt_gym.agents.ppo.study import BASELINE, Study, best_hyperparameters, best_settings, main, run_study
+from hwgpt_gym.agents.ppo.study import BASELINE, Study, best_hyperparameters, run_study
+from hwgpt_gym.agents.ppo.study_record import best_settings
+from hwgpt_gym.cli import app as cli
 
 STUDY = Study(devices=("v100",), trials=3, budget=60, seeds=1, finalists=1, final_budget=80, final_seeds=2)
-RECORDS = Path(__file__).resolve().parents[2] / "docs" / "studies"
+RECORDS = Path(__file__).resolve().parents[3] / "docs" / "studies"
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +101,13 @@ def test_settings_of_another_study_are_tried_second(tmp_path: Path) -> None:
 
 
 def test_the_command_says_what_is_wrong(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        main(["--trials", "0", "--output", str(tmp_path / "record.json")])
-    assert stopped.value.code == 2
+    assert cli.run(["study", "--trials", "0", "--output", str(tmp_path / "record.json")]) == cli.WRONG_INPUT
     assert "trials must be an integer of at least 1" in capsys.readouterr().err
     unfinished = tmp_path / "unfinished.json"
     unfinished.write_text('{"trials": []}', encoding="utf-8")
     for transfer, message in ((unfinished, "finished study"), (tmp_path / "missing.json", "No such file")):
-        with pytest.raises(SystemExit):
-            main(["--transfer", str(transfer), "--output", str(tmp_path / "record.json")])
+        arguments = ["study", "--transfer", str(transfer), "--output", str(tmp_path / "record.json")]
+        assert cli.run(arguments) == cli.WRONG_INPUT
         assert message in capsys.readouterr().err
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from hwgpt_gym import DEVICES, SEARCH_SPACES, Architecture, Benchmark, console
@@ -89,6 +90,22 @@ def test_sample_is_seeded_and_prints_names_that_can_be_piped(capsys):
     assert rows[0]["params"] == Benchmark("l", None).query(names[0])["params"]
 
 
+def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
+    path = tmp_path / "new" / "table.parquet"
+    arguments = ["table", "-n", "20", "-s", "m", "--seed", "3", "-m", "latency_ms", "-m", "perplexity", "-o", str(path)]
+    assert cli.run(arguments) == 0
+    assert capsys.readouterr().out == f"260 rows: {path}\n"
+    frame = pd.read_parquet(path)
+    encoded = SEARCH_SPACES["m"].sample(np.random.default_rng(3), 20)
+    values = Benchmark("m", "all").evaluate(encoded, ["latency_ms", "perplexity"])
+    np.testing.assert_array_equal(frame["latency_ms"], values["latency_ms"].ravel())
+    np.testing.assert_array_equal(frame["perplexity"], np.repeat(values["perplexity"], 13))
+    assert frame["device"].astype(str).tolist() == list(DEVICES) * 20
+    assert "unknown metric 'latency'" in complaint_of(capsys, "table", "-m", "latency", "-o", str(tmp_path / "no"))
+    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no"))
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize("penalty", ["hinge", "hard"])
 def test_optimum_is_the_solvers(capsys, penalty):
     found = run_json(
@@ -100,18 +117,18 @@ def test_optimum_is_the_solvers(capsys, penalty):
     assert found["feasible"] is True
 
 
-def test_optimum_says_whether_it_is_within_the_budget(capsys):
+def test_optimum_says_whether_it_is_within_the_limits(capsys):
     """A soft penalty may make a little excess worth while; a hard one may not."""
     for penalty in ("hinge", "hard", "absolute"):
         feasible = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p50"}, penalty)).outcome.feasible[0]
         assert cli.run(["optimum", "--penalty", penalty]) == 0
-        assert ("within the budget" if feasible else "over the budget") in capsys.readouterr().out
+        assert ("within the limits" if feasible else "over the limits") in capsys.readouterr().out
 
 
-def test_optimum_without_budget_has_the_least_perplexity(capsys):
+def test_optimum_without_limits_has_the_least_perplexity(capsys):
     found = run_json(capsys, "optimum", "--constraint", "none")
     assert found["quality"] == 1.0
-    assert found["budgets"] == {}
+    assert found["limits"] == {}
 
 
 def test_pareto_is_the_whole_front(capsys, tmp_path):
@@ -123,7 +140,7 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
     with path.open() as file:
         read = list(csv.DictReader(file))
     assert [float(row["perplexity"]) for row in read] == front.values[:, 0].tolist()
-    assert cli.run(["pareto", "--limit", "1"]) == 0
+    assert cli.run(["pareto", "--rows", "1"]) == 0
     assert ": 1 of " in capsys.readouterr().out
 
 
@@ -133,7 +150,7 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
         (["query", "foo"], "'foo'"),
         (["optimum", "--device", "a600"], "did you mean 'a6000'"),
         (["optimum", "--scale", "xl"], "'xl'"),
-        (["optimum", "--constraint", "latency_ms"], "METRIC=BUDGET"),
+        (["optimum", "--constraint", "latency_ms"], "METRIC=LIMIT"),
         (["optimum", "--constraint", "latency_ms=-3"], "-3.0"),
         (["optimum", "--constraint", "latency_ms=p130"], "p130"),
         (["optimum", "--constraint", "latency=3"], "latency_ms"),
@@ -200,7 +217,7 @@ def test_shell_completion():
 
 
 def test_completions_know_the_catalogues():
-    from hwgpt_gym.cli import options
+    from hwgpt_gym.cli import completion as options
 
     assert [name for name, _ in options.complete_device("A")] == ["a100", "a40", "a6000"]
     assert ("all", "all devices") in options.complete_devices("")

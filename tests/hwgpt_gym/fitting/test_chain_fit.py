@@ -14,7 +14,7 @@ from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting import chain_fit as module
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_chain, fit_perplexity, fit_teacher
 from hwgpt_gym.fitting.ridge import choose_strengths, leave_one_out, solve_dual
-from hwgpt_gym.fitting.score_perplexity import score_perplexity
+from hwgpt_gym.fitting.scores import score_perplexity
 from hwgpt_gym.surrogates import ChainModel
 
 TINY = SearchSpace("tiny", embed_dims=(1, 2, 3), depths=(3, 4, 5), head_counts=(1, 2, 3))

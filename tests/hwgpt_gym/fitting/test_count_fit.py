@@ -12,7 +12,7 @@ from hwgpt_gym import SEARCH_SPACES
 from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting.count_fit import fit_cost, fit_memory
 from hwgpt_gym.fitting.drift import fit_drift, grouped_median
-from hwgpt_gym.fitting.score_cost import FOLDS, held_out_folds, score_costs
+from hwgpt_gym.fitting.scores import FOLDS, held_out_folds, score_costs
 from hwgpt_gym.surrogates.count_model import CountModel
 
 SPACE = SEARCH_SPACES["s"]

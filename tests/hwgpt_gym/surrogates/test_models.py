@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hwgpt_gym import SEARCH_SPACES, SearchSpace
+from hwgpt_gym.search_space import Group
 from hwgpt_gym.surrogates import ChainModel, CountModel
 
 TINY = SearchSpace("tiny", embed_dims=(1, 2, 3), depths=(1, 2, 3), head_counts=(1, 2, 3))
@@ -78,7 +79,7 @@ def test_count_model_equals_its_formula(name: str, seed: int) -> None:
         e, d, b = (int(choice) for choice in row[:3])
         expected = model.base[e, d, b] + model.mlp[e, b] @ mlp + model.head[e, b] @ head
         assert predicted == pytest.approx(expected, rel=1e-13)
-        constant, mlp_slopes, head_slopes = model.count_tables(e, d, b)
+        constant, mlp_slopes, head_slopes = model.count_tables(Group(e, d, b))
         assert constant + mlp_slopes @ mlp[1:] + head_slopes @ head[1:] == pytest.approx(expected, rel=1e-13)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.fitting.count_fit import fit_cost
 from hwgpt_gym.fitting.noise_fit import SESSION_RANKS, NoiseFit, coverage, fit_noise, noise_model
-from hwgpt_gym.fitting.score_cost import held_out_folds
+from hwgpt_gym.fitting.scores import held_out_folds
 from hwgpt_gym.surrogates.noise_model import LEVELS, NoiseModel
 
 ROWS = 3000

@@ -3,18 +3,21 @@ import json
 import os
 import re
 import signal
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from rich.console import Console
 
-from hwgpt_gym import Benchmark, cli
-from hwgpt_gym.agents import Agent, SearchProblem, validate_result
+from hwgpt_gym import Benchmark
+from hwgpt_gym.agents import SearchProblem, validate_result
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.runs.display import RunDisplay, sparkline
 from hwgpt_gym.agents.runs.page import write_report
-from hwgpt_gym.agents.runs.run import StoppableProblem, new_folder, run_agent, summarize
+from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
+from hwgpt_gym.agents.runs.run import StoppableProblem, perform, run_folder
+from hwgpt_gym.cli import app as cli
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
 
@@ -43,14 +46,14 @@ def test_demo_shows_what_was_found_beside_optimum_and_random_search(demo):
     _, folder, printed = demo
     summary = json.loads((folder / "summary.json").read_text())
     optimum = solve(Benchmark("s", "a6000"), OBJECTIVE)
-    entries = summary["architectures"]
+    entries = summary
     assert entries["optimum"]["reward"] == optimum.reward
     assert entries["optimum"]["architecture"] == str(optimum.architecture)
     assert summary["regret"] == entries["found"]["regret"] == optimum.reward - entries["found"]["reward"]
     assert summary["evaluations"] == entries["random"]["evaluations"] == 300
     for name in ("found", "random", "optimum"):
         assert f"{entries[name]['regret']:.6f}" in printed
-    assert f"{summary['budgets']['latency_ms']:.3f}" in printed
+    assert f"{summary['limits']['latency_ms']:.3f}" in printed
 
 
 def test_demo_leaves_results_that_can_be_checked_and_scored(demo, capsys):
@@ -61,8 +64,8 @@ def test_demo_leaves_results_that_can_be_checked_and_scored(demo, capsys):
     assert len(validate_result(folder / "random.parquet")) == 300
     assert cli.run(["evaluate", str(folder), "--episodes", "20", "--json"]) == 0
     score = json.loads(capsys.readouterr().out)
-    assert score["greedy"] == summary["architectures"]["greedy"]["architecture"]
-    assert score["greedy_regret"] == pytest.approx(summary["architectures"]["greedy"]["regret"], abs=1e-12)
+    assert score["greedy"] == summary["greedy"]["architecture"]
+    assert score["greedy_regret"] == pytest.approx(summary["greedy"]["regret"], abs=1e-12)
 
 
 def test_demo_can_be_run_again(demo, tmp_path):
@@ -96,10 +99,9 @@ def test_report_opens_offline_and_shows_everything(demo):
     assert "url(" not in page
     assert "@import" not in page
     assert "<!--" not in page.replace("<!DOCTYPE", "")
-    summary = json.loads((folder / "summary.json").read_text())
-    for entry in summary["architectures"].values():
-        assert entry["architecture"] in page
-        assert f"{entry['regret']:.6f}" in page
+    for entry in read_record(RunSummary, folder / "summary.json").architectures.values():
+        assert entry.architecture in page
+        assert f"{entry.regret:.6f}" in page
     before = page
     assert write_report(folder).read_text(encoding="utf-8") == before
 
@@ -109,8 +111,11 @@ def test_report_escapes_what_it_shows(demo, tmp_path):
     for path in folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((folder / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps(config | {"command": "<script>alert(1)</script>"}))
-    assert "<script>" not in write_report(tmp_path).read_text(encoding="utf-8")
+    versions = config["versions"] | {"<script>alert(1)</script>": "<b>"}
+    (tmp_path / "config.json").write_text(json.dumps(config | {"versions": versions}))
+    page = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "<script>" not in page
+    assert "&lt;script&gt;" in page
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(ValueError, match=r"config\.json is no JSON"):
         write_report(tmp_path)
@@ -154,23 +159,24 @@ def test_search_ends_at_the_reward_that_is_enough():
     assert problem.evaluations < 2_000
 
 
-def test_first_interrupt_keeps_the_policy():
-    from hwgpt_gym.agents import make_agent
-
-    problem = StoppableProblem(Benchmark("s", "a6000"), OBJECTIVE, 100_000, 0)
-
-    def interrupt(problem):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_first_interrupt_keeps_the_policy(monkeypatch, number):
+    def interrupt(display, problem):
         if problem.evaluations > 100 and not problem.stopped:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), number)
 
-    before = signal.getsignal(signal.SIGINT)
-    run = run_agent(make_agent("ppo", num_envs=32, batch_size=96), problem, interrupt)
+    monkeypatch.setattr(RunDisplay, "__call__", interrupt)
+    problem = SearchProblem(Benchmark("s", "a6000"), OBJECTIVE, 100_000)
+    config = RunConfig.of("train", "ppo", problem, 0.001)
+    config = replace(config, settings=config.settings | {"num_envs": 32, "batch_size": 96})
+    before = signal.getsignal(number)
+    run = perform(config, Console(file=io.StringIO()))
     assert run.interrupted
     assert 100 < len(run.result) < 1_000
     assert run.policy is not None
     assert len(run.random) == len(run.result)
-    assert signal.getsignal(signal.SIGINT) is before
-    assert summarize(run, problem.benchmark, 1.0)["interrupted"] is True
+    assert signal.getsignal(number) is before
+    assert run.summarize().interrupted
 
 
 def test_interrupt_of_a_search_keeps_what_was_evaluated(tmp_path, capsys, monkeypatch):
@@ -207,7 +213,7 @@ def test_interrupt_before_the_first_evaluation_writes_nothing(tmp_path, monkeypa
         (["evaluate", "missing"], "no file"),
         (["validate", "missing.parquet"], "no file"),
         (["render", "gpt"], "gpt"),
-        (["leaderboard", "--profile", "quik"], "did you mean 'quick'"),
+        (["leaderboard", "--suite", "quik"], "did you mean 'quick'"),
         (["leaderboard", "--agent", "local_search"], "AGENT=BUDGET"),
         (["dataset", "build", "missing", "there"], "no folder"),
         (["dataset", "check", "missing"], "missing"),
@@ -271,8 +277,74 @@ def test_sparkline_falls_with_its_values():
     assert sparkline([0.0, 0.0]) == "██"
 
 
-def test_folders_of_runs_never_collide(tmp_path):
-    first = new_folder("demo", tmp_path)
-    first.mkdir()
-    assert new_folder("demo", tmp_path) != first
-    assert issubclass(RandomSearch, Agent)
+def test_folders_of_runs_never_collide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with run_folder("demo", "first") as first, run_folder("demo", "second") as second:
+        assert first != second
+    assert [(path / "config.json").read_text() for path in (first, second)] == ["first", "second"]
+    with pytest.raises(ValueError, match="must be a new or an empty folder"), run_folder("demo", "third", first):
+        pass
+    assert (first / "config.json").read_text() == "first"
+
+
+def test_a_run_that_fails_at_once_leaves_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), run_folder("demo", "{}", tmp_path / "a" / "b"):
+        raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), run_folder("demo", "{}"):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+    def fail_late():
+        with run_folder("demo", "{}", tmp_path) as folder:
+            (folder / "result.parquet").touch()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        fail_late()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["config.json", "result.parquet"]
+
+
+def test_a_stop_never_refuses_an_evaluation_of_the_budget():
+    problem = StoppableProblem(Benchmark("s", "a6000"), OBJECTIVE, 10, 0)
+    encoded = problem.space.sample(np.random.default_rng(0), 4)
+    problem.stopped = True
+    assert problem.remaining == 0
+    assert len(problem.evaluate(encoded)) == problem.evaluations == 4
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"budget": "many"}, "budget: Input should be a valid integer"),
+        ({"budget": 0}, "budget must be an integer of at least 1"),
+        ({"target": -1.0}, "target must be"),
+        ({"device": "a6001"}, "did you mean 'a6000'"),
+        ({"agent": "pppo"}, "did you mean 'ppo'"),
+        ({"settings": {"num_envs": 0}}, "num_envs"),
+        ({"objective": 5}, "objective"),
+        ({"surprise": 1}, "surprise"),
+        ({"schema": "hwgpt-gym run 1"}, "has the schema 'hwgpt-gym run 1', this version reads"),
+    ],
+)
+def test_a_damaged_configuration_is_refused(demo, tmp_path, changes, message):
+    _, folder, _ = demo
+    config = json.loads((folder / "config.json").read_text())
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config))
+    assert read_record(RunConfig, path).to_json() == (folder / "config.json").read_text()
+    path.write_text(json.dumps(config | changes))
+    with pytest.raises(ValueError, match=message):
+        read_record(RunConfig, path)
+
+
+def test_a_damaged_summary_is_refused(demo, tmp_path):
+    _, folder, _ = demo
+    summary = json.loads((folder / "summary.json").read_text())
+    path = tmp_path / "summary.json"
+    path.write_text(json.dumps(summary))
+    assert read_record(RunSummary, path).to_json() == (folder / "summary.json").read_text()
+    for changes in ({"found": None}, {"random": summary["random"] | {"architecture": "gpt"}}, {"seconds": "long"}):
+        path.write_text(json.dumps(summary | changes))
+        with pytest.raises(ValueError, match="is damaged"):
+            read_record(RunSummary, path)

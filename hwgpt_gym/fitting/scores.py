@@ -1,4 +1,4 @@
-"""Score the cost models and the noise on architectures that were kept out of the fit."""
+"""Score the surrogates on architectures that were kept out of the fit."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.dataset.measurements import ScaleMeasurements
+from hwgpt_gym.fitting.chain_fit import POOLED_BELOW, fit_accuracy, fit_chain, fit_teacher
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
+from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
+from hwgpt_gym.surrogates.chain_model import ChainModel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -20,8 +23,71 @@ if TYPE_CHECKING:
 FOLDS: Final = 9
 """Parts of a scale's rows: of 9,000, each part has 1,000."""
 
-COST_METRICS: Final = ("latency_ms", "energy_j")
-MEMORY_METRICS: Final = ("float16_memory_mb", "bfloat16_memory_mb")
+
+def score_perplexity(measurements: ScaleMeasurements, seed: int = 0, splits: int = 1) -> pd.DataFrame:
+    """Score perplexity and accuracy on held-out architectures.
+
+    The measured rows are dealt into :data:`FOLDS` parts. ``splits`` of them are held out, one after the other; where
+    few rows are measured, all parts are: a cross-validation. The teacher is fitted without what it says of any
+    measured row, since it may have been trained on them.
+
+    Args:
+        measurements: The measurements of a scale.
+        seed: Seeds the deal.
+        splits: How many parts are held out, 1 to :data:`FOLDS`.
+
+    Returns:
+        A row per metric with the columns ``scale``, ``device`` (empty), ``metric``, ``rows`` (held out),
+        ``kendall_tau`` and ``mean_abs_error`` against what was measured, and ``upstream_kendall_tau`` and
+        ``upstream_mean_abs_error`` of upstream's perplexity MLP on the same rows (NaN for accuracy).
+
+    Raises:
+        ValueError: If ``splits`` is not legal, or too little is measured.
+    """
+    import pandas as pd
+
+    if not 1 <= splits <= FOLDS:
+        raise ValueError(f"splits must be 1 to {FOLDS}, got {splits}")
+    measured = np.flatnonzero(~np.isnan(measurements.perplexity) & ~np.isnan(measurements.accuracy))
+    parts = np.random.default_rng(seed).permutation(len(measured)) % FOLDS
+    held_out = [measured[parts == part] for part in range(FOLDS if len(measured) < POOLED_BELOW else splits)]
+    teacher = np.where(np.isnan(measurements.perplexity), measurements.perplexity_upstream_mlp, np.nan)
+    lessons = fit_teacher(measurements.space, measurements.encoded, measurements.perplexity, teacher)
+    predicted = [_predict_held_out(measurements, rows, lessons) for rows in held_out]
+    pooled = np.concatenate(held_out)
+    perplexity, accuracy = (np.concatenate(parts) for parts in zip(*predicted, strict=True))
+    upstream = _absolute_scores(measurements.perplexity_upstream_mlp[pooled], measurements.perplexity[pooled])
+    scores = {
+        "perplexity": {
+            **_absolute_scores(perplexity, measurements.perplexity[pooled]),
+            **{f"upstream_{key}": value for key, value in upstream.items()},
+        },
+        "accuracy": _absolute_scores(accuracy, measurements.accuracy[pooled]),
+    }
+    common = {"scale": measurements.space.scale, "device": ""}
+    return pd.DataFrame([{**common, "metric": key, "rows": len(pooled), **score} for key, score in scores.items()])
+
+
+def _predict_held_out(
+    measurements: ScaleMeasurements, held_out: npt.NDArray[np.intp], teacher: ChainModel | None
+) -> tuple[FloatArray, FloatArray]:
+    """Fit without some rows, and predict their perplexity and accuracy."""
+    space, encoded = measurements.space, measurements.encoded
+    perplexity, accuracy = measurements.perplexity.copy(), measurements.accuracy.copy()
+    for column in (perplexity, accuracy):
+        column[held_out] = np.nan
+    log_perplexity = fit_chain(space, encoded, np.log(perplexity), teacher)
+    accuracy_model = fit_accuracy(space, encoded, accuracy, log_perplexity)
+    return np.exp(log_perplexity.predict(encoded[held_out])), accuracy_model.predict(encoded[held_out])
+
+
+def _absolute_scores(predicted: FloatArray, measured: FloatArray) -> dict[str, float]:
+    from scipy.stats import kendalltau
+
+    return {
+        "kendall_tau": float(kendalltau(predicted, measured).statistic),
+        "mean_abs_error": float(np.mean(np.abs(predicted - measured))),
+    }
 
 
 def held_out_folds(rows: int, seed: int) -> npt.NDArray[np.int64]:
@@ -71,7 +137,7 @@ def score_costs(
     for name in measurements.devices:
         if progress:
             progress(f"scoring {scale} {name}")
-        for metric in COST_METRICS:
+        for metric in DEVICE_METRICS:
             observations = getattr(measurements.device(name), metric)
             scores = [_score_cost(measurements, observations, parts == fold) for fold in folds]
             rows.append({"scale": scale, "device": name, "metric": metric, **_mean(scores)})
@@ -94,8 +160,8 @@ def _score_cost(
     noise = fit_noise(width[~test], predicted[~test], observations[~test])
     drift_free = measured[test] / np.exp(fit.drift_at(order[test], width[test]))
     scores = {
-        **_accuracy(predicted[test], measured[test]),
-        **{f"{key}_after_drift_removal": value for key, value in _accuracy(predicted[test], drift_free).items()},
+        **_relative_scores(predicted[test], measured[test]),
+        **{f"{key}_after_drift_removal": value for key, value in _relative_scores(predicted[test], drift_free).items()},
     }
     for prefix, values in (("", observations), ("median_", measured[:, None])):
         for level in (0.5, 0.9):
@@ -108,10 +174,10 @@ def _score_memory(measurements: ScaleMeasurements, values: FloatArray, test: npt
     model = fit_memory(measurements.space, measurements.encoded[~test], values[~test])
     predicted = model.predict(measurements.encoded[test])
     greatest = 100.0 * float(np.max(np.abs(predicted / values[test] - 1.0)))
-    return {**_accuracy(predicted, values[test]), "max_error_pct": greatest}
+    return {**_relative_scores(predicted, values[test]), "max_error_pct": greatest}
 
 
-def _accuracy(predicted: FloatArray, measured: FloatArray) -> dict[str, float]:
+def _relative_scores(predicted: FloatArray, measured: FloatArray) -> dict[str, float]:
     from scipy.stats import kendalltau
 
     return {

@@ -1,0 +1,71 @@
+"""The record of a study: reading it, and what it recommends."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+SCHEMA: Final = "hwgpt-gym study 1"
+
+
+def best_settings(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that a finished study recommends, of those that it tunes.
+
+    Args:
+        record: As :func:`run_study` returns it.
+
+    Raises:
+        ValueError: If the study is not finished.
+    """
+    if "best" not in record:
+        raise ValueError(f"record must be that of a finished study, with 'best', got {list(record)}")
+    settings: dict[str, Any] = record["trials"][record["best"]]["settings"]
+    return settings
+
+
+def read_transfer(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the settings that the record of a finished study recommends.
+
+    Args:
+        path: The record.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        ValueError: If it is no such record.
+    """
+    try:
+        return best_settings(json.loads(Path(path).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{path} is no record of a finished study: {error}") from None
+
+
+def read_record(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the record to go on from; a new one if there is none.
+
+    Args:
+        path: The record.
+        described: The study that it must be of.
+
+    Raises:
+        ValueError: If it is damaged, of another version or of another study.
+    """
+    if not path.is_file():
+        return {"schema": SCHEMA, "study": described, "trials": [], "finals": []}
+    try:
+        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        known = {key: record[key] for key in ("schema", "study", "trials", "finals")}
+        differing = [name for name, value in described.items() if record["study"].get(name) != value]
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is no record of a study ({error!r}): choose another output or delete it") from None
+    if known["schema"] != SCHEMA:
+        raise ValueError(f"{path} has the schema {known['schema']!r}, this version reads {SCHEMA!r}")
+    if differing:
+        name = differing[0]
+        raise ValueError(
+            f"{path} is the record of another study, with {name} {record['study'].get(name)!r} instead of "
+            f"{described[name]!r}: choose another output or delete it"
+        )
+    return known

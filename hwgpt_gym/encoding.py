@@ -1,0 +1,232 @@
+"""The encoding of architectures, and what a space of choices is.
+
+A batch of architectures is an ``int8`` array ``(n, D)`` of *choice indices*, ``D = 3 + 2 * max_layers``::
+
+    [embed_dim, n_layer, bias, mlp_0, head_0, mlp_1, head_1, ...]
+
+``-1`` marks a layer that does not exist (it lies beyond the depth) or a decision that is not taken yet.
+This encoding is the state of the environment, the input of the surrogates and the output of the solver.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Encoded: TypeAlias = npt.NDArray[np.int8]
+"""A batch of encoded architectures, ``(n, D)``."""
+
+IntArray: TypeAlias = npt.NDArray[np.int64]
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+EMBED_DIM: Final = 0
+N_LAYER: Final = 1
+BIAS: Final = 2
+FIRST_LAYER: Final = 3
+"""Columns of the encoding: the three decisions about the whole, and where the layers begin."""
+
+MLP_COLUMNS: Final = slice(FIRST_LAYER, None, 2)
+HEAD_COLUMNS: Final = slice(FIRST_LAYER + 1, None, 2)
+"""Columns of the encoding: the layers' MLP choices and their head choices; :func:`layers_of` has both in one array."""
+
+NOT_SET: Final = -1
+"""The choice index of a layer that does not exist, or of a decision that is not taken yet."""
+
+GROUP_SHAPE: Final = (3, 3, 2)
+"""The numbers of embedding widths, depths and biases of every search space."""
+
+NUM_CHOICES: Final = 3
+"""The number of MLP ratios, and of head counts, of every search space."""
+
+
+class Group(NamedTuple):
+    """A combination of choice indices of embedding width, depth and bias."""
+
+    embed_dim: int
+    depth: int
+    bias: int
+
+
+GROUPS: Final = tuple(Group(*choices) for choices in itertools.product(*map(range, GROUP_SHAPE)))
+"""All groups. Arrays over groups have this order, or the shape :data:`GROUP_SHAPE`, which is the same when flat."""
+
+GROUP_WEIGHTS: Final = (6, 2, 1)
+"""What the first three columns of an encoding count in the position in :data:`GROUPS`."""
+
+
+def layers_of(encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the choices of the layers as a view, ``(…, max_layers, 2)``: of the MLP, then of the heads.
+
+    Args:
+        encoded: Choice indices, ``(…, D)``.
+    """
+    return encoded[..., FIRST_LAYER:].reshape(*encoded.shape[:-1], (encoded.shape[-1] - FIRST_LAYER) // 2, 2)
+
+
+@dataclass(frozen=True)
+class ChoiceSpace:
+    """A search space as far as choice indices go.
+
+    Attributes:
+        scale: The name of the space, ``"s"``, ``"m"`` or ``"l"``.
+        embed_dims: The embedding widths.
+        depths: The numbers of layers, consecutive and ascending.
+        head_counts: The numbers of attention heads of a layer.
+        mlp_ratios: The widths of a layer's MLP, as multiples of the embedding width.
+        biases: Whether linear layers and normalisations have biases.
+
+    Raises:
+        ValueError: If there are not three widths, three consecutive depths, two biases, three MLP ratios and three head
+            counts: surrogates and solver are laid out for these numbers.
+    """
+
+    scale: str
+    embed_dims: tuple[int, ...]
+    depths: tuple[int, ...]
+    head_counts: tuple[int, ...]
+    mlp_ratios: tuple[int, ...] = (2, 3, 4)
+    biases: tuple[bool, ...] = (False, True)
+
+    def __post_init__(self) -> None:
+        shape = tuple(map(len, (self.embed_dims, self.depths, self.biases, self.mlp_ratios, self.head_counts)))
+        legal = (*GROUP_SHAPE, NUM_CHOICES, NUM_CHOICES)
+        if shape != legal:
+            raise ValueError(
+                f"embed_dims, depths, biases, mlp_ratios and head_counts must have {legal} entries, got {shape}"
+            )
+        first = self.depths[0]
+        if first < 1 or self.depths != tuple(range(first, first + len(self.depths))):
+            raise ValueError(f"depths must be consecutive and ascending from at least 1, got {self.depths}")
+
+    @property
+    def max_layers(self) -> int:
+        """The greatest number of layers."""
+        return self.depths[-1]
+
+    @property
+    def num_decisions(self) -> int:
+        """The length of the encoding, ``D = 3 + 2 * max_layers``."""
+        return int(self.lengths[-1])
+
+    @cached_property
+    def lengths(self) -> IntArray:
+        """The number of decisions by choice of the depth, ``int64 (3,)``: ``3 + 2 * depth``."""
+        lengths: IntArray = FIRST_LAYER + 2 * np.array(self.depths, dtype=np.int64)
+        lengths.setflags(write=False)
+        return lengths
+
+    @cached_property
+    def num_choices(self) -> tuple[int, ...]:
+        """The number of choices of every decision, ``D`` entries."""
+        per_layer = (len(self.mlp_ratios), len(self.head_counts))
+        return (len(self.embed_dims), len(self.depths), len(self.biases), *per_layer * self.max_layers)
+
+    @cached_property
+    def decision_names(self) -> tuple[str, ...]:
+        """The name of every decision, ``D`` entries: ``embed_dim``, …, ``mlp_ratio_0``, ``n_head_0``, …."""
+        layers = (f"{kind}_{i}" for i in range(self.max_layers) for kind in ("mlp_ratio", "n_head"))
+        return ("embed_dim", "n_layer", "bias", *layers)
+
+    def sample(self, rng: np.random.Generator, n: int) -> Encoded:
+        """Draw architectures as upstream does: every choice uniform and independent.
+
+        Depths are therefore equally likely, although most *distinct* architectures have the greatest depth.
+
+        Args:
+            rng: The generator to draw from.
+            n: How many architectures to draw, at least 0.
+
+        Returns:
+            The architectures, ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If ``n`` is negative.
+        """
+        if n < 0:
+            raise ValueError(f"n must be at least 0, got {n}")
+        encoded = rng.integers(0, np.asarray(self.num_choices), size=(n, self.num_decisions), dtype=np.int8)
+        return self.canonical(encoded)
+
+    def active(self, encoded: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Mark the decisions that architectures have: those of layers within the depth, ``bool (n, D)``.
+
+        Args:
+            encoded: Choice indices, ``(n, D)``; the depth must be set, the others may be anything.
+        """
+        ends = self.lengths[encoded[:, N_LAYER]]
+        active: npt.NDArray[np.bool_] = np.arange(self.num_decisions) < ends[:, None]
+        return active
+
+    def canonical(self, choices: npt.NDArray[Any]) -> Encoded:
+        """Return the architectures that choices for all layers mean: -1 in layers beyond the depth.
+
+        Args:
+            choices: Choice indices of every decision, integers ``(n, D)``.
+
+        Returns:
+            ``int8 (n, D)``, a new array.
+        """
+        encoded: Encoded = np.where(self.active(choices), choices, NOT_SET).astype(np.int8, copy=False)
+        return encoded
+
+    def n_layer(self, encoded: Encoded) -> IntArray:
+        """Return the depth of every architecture, ``int64 (n,)``."""
+        return np.asarray(self.depths, dtype=np.int64)[encoded[:, N_LAYER]]
+
+    def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
+        """Count the layers that have each MLP ratio and each number of heads.
+
+        Returns:
+            The counts by MLP choice and by head choice, each ``int64 (n, 3)``; rows sum to the depth.
+        """
+        counted = [
+            np.stack([np.count_nonzero(kind == k, axis=1) for k in range(NUM_CHOICES)], axis=1)
+            for kind in (encoded[:, MLP_COLUMNS], encoded[:, HEAD_COLUMNS])
+        ]
+        return counted[0].astype(np.int64), counted[1].astype(np.int64)
+
+    def validate(self, encoded: npt.ArrayLike) -> Encoded:
+        """Check that a batch encodes complete architectures of this space.
+
+        Args:
+            encoded: Choice indices, integers of shape ``(n, D)``.
+
+        Returns:
+            The batch as ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If the shape or the type is wrong, a choice does not exist, a layer within the depth
+                is not set or a layer beyond it is.
+        """
+        array = np.asarray(encoded)
+        if array.ndim != 2 or array.shape[1] != self.num_decisions:
+            raise ValueError(
+                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
+        self._check_choices(array)
+        active = self.active(array)
+        wrong = active == (array == NOT_SET)
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            legal = "a choice, not -1" if active[row, column] else "-1 (the layer lies beyond the depth)"
+            raise ValueError(
+                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, must be {legal}"
+            )
+        return np.ascontiguousarray(array, dtype=np.int8)
+
+    def _check_choices(self, array: npt.NDArray[Any]) -> None:
+        wrong = (array < NOT_SET) | (array >= np.asarray(self.num_choices))
+        wrong[:, :FIRST_LAYER] |= array[:, :FIRST_LAYER] == NOT_SET
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            raise ValueError(
+                f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, "
+                f"legal choices are 0 to {self.num_choices[column] - 1}"
+            )

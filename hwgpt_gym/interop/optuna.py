@@ -1,0 +1,102 @@
+"""An objective for Optuna's studies (Akiba et al., 2019): a trial chooses an architecture decision by decision.
+
+Nothing here imports Optuna: a trial is passed in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
+
+if TYPE_CHECKING:
+    import optuna
+
+
+def suggest(space: SearchSpace, trial: optuna.trial.BaseTrial, *, conditional: bool = True) -> Encoded:
+    """Let a trial choose an architecture, ``int8 (1, D)``.
+
+    Choices of widths, ratios and counts are ordered, so they are suggested as integers, the choice indices.
+
+    Args:
+        space: The search space.
+        trial: The trial; its parameters have the decisions' names.
+        conditional: Whether layers beyond the depth are left out of the trial; otherwise they are chosen in vain, so
+            that all trials have the same parameters.
+    """
+    choices = np.full((1, space.num_decisions), NOT_SET, dtype=np.int8)
+    length = space.num_decisions
+    for column, (name, number) in enumerate(zip(space.decision_names, space.num_choices, strict=True)):
+        if column < length:
+            choices[0, column] = trial.suggest_int(name, 0, number - 1)
+        if column == N_LAYER and conditional:
+            length = int(space.lengths[choices[0, N_LAYER]])
+    return space.canonical(choices)
+
+
+class OptunaObjective:
+    """What ``study.optimize`` takes: the reward of an objective, or several metrics.
+
+    Every trial gets the user attributes ``architecture``, its name, and every metric that was asked for.
+
+    Args:
+        benchmark: The benchmark, of one device if a metric that is needed depends on the device.
+        objective: What to maximise; no constraints by default.
+        metrics: The metrics to trade off instead of the reward.
+        conditional: As for :func:`suggest`.
+
+    Attributes:
+        directions: ``"maximize"`` or ``"minimize"`` for every value, for ``optuna.create_study(directions=…)``.
+
+    Raises:
+        ValueError: If both an objective and metrics are given, a metric is unknown, or one depends on the device and
+            the benchmark is not of one.
+
+    Example:
+        >>> import optuna
+        >>> from hwgpt_gym import Benchmark
+        >>> optuna.logging.set_verbosity(optuna.logging.WARNING)
+        >>> objective = OptunaObjective(Benchmark("s", "a6000"), metrics=["perplexity", "latency_ms"])
+        >>> study = optuna.create_study(directions=objective.directions)
+        >>> study.optimize(objective, n_trials=3)
+        >>> len(study.trials)
+        3
+    """
+
+    def __init__(
+        self,
+        benchmark: Benchmark,
+        objective: Objective | None = None,
+        metrics: Sequence[str] | None = None,
+        *,
+        conditional: bool = True,
+    ) -> None:
+        if objective is not None and metrics is not None:
+            raise ValueError(f"give an objective or metrics to trade off, not both: {objective!r} and {metrics!r}")
+        self.benchmark = benchmark
+        self.conditional = conditional
+        self.bound = None if metrics is not None else (objective or Objective()).bind(benchmark)
+        self.metrics = tuple(metrics or ()) if self.bound is None else self.bound.metrics
+        benchmark.check_one_device(self.metrics)
+        self.directions = (
+            ["maximize"]
+            if self.bound
+            else ["minimize" if METRICS[key].lower_is_better else "maximize" for key in self.metrics]
+        )
+
+    def __call__(self, trial: optuna.trial.BaseTrial) -> float | tuple[float, ...]:
+        """Evaluate the architecture that a trial chooses."""
+        encoded = suggest(self.benchmark.space, trial, conditional=self.conditional)
+        values = self.benchmark.evaluate(encoded, self.metrics)
+        trial.set_user_attr("architecture", str(self.benchmark.space.decode(encoded)[0]))
+        for key in self.metrics:
+            trial.set_user_attr(key, float(values[key][0]))
+        if self.bound:
+            return float(self.bound.evaluate(values).reward[0])
+        return tuple(float(values[key][0]) for key in self.metrics)
