@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hwgpt_gym.cli.options import Scale, Seed, check_at_least, complete_devices, complete_metric
+from hwgpt_gym.cli.completion import complete_devices, complete_metric
+from hwgpt_gym.cli.options import Scale, Seed, check_at_least
 from hwgpt_gym.console import output
 
 

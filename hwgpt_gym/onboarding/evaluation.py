@@ -20,7 +20,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.onboarding.coordinates import PER_WIDTH, WIDTHS, encoded_coordinates
 from hwgpt_gym.onboarding.plan import design
 from hwgpt_gym.onboarding.posterior import fit_posterior
@@ -118,7 +117,8 @@ def make_cases(measurements: ScaleMeasurements, device: str, metric: str, parts:
     space, encoded = measurements.space, measurements.encoded
     values = np.median(getattr(measurements.device(device), metric), axis=1)
     divided = values / np.exp(fit_cost(space, encoded, measurements.order, values).drift_log_ratio)
-    truth = load_surrogates(space.scale).costs[metric][DEVICES[device].index].predict(encoded)
+    surrogates = load_surrogates(space.scale)
+    truth = surrogates.costs[metric][surrogates.index_of(device)].predict(encoded)
     for part in parts:
         pool, test = slice(part, None, PARTS), slice((part + APART) % PARTS, None, PARTS)
         measured = {"raw": values[pool], "divided": divided[pool]}
@@ -168,9 +168,9 @@ class _Others:
     """The other methods: each predicts the held-out rows from rows of the pool and their costs."""
 
     def __init__(self, case: Case) -> None:
-        models = load_surrogates(case.space.scale).costs[case.metric][
-            [device.index for device in DEVICES.values() if device.name != case.device]
-        ]
+        surrogates = load_surrogates(case.space.scale)
+        others = [index for index, name in enumerate(surrogates.devices) if name != case.device]
+        models = surrogates.costs[case.metric][others]
         both = np.concatenate([case.pool, case.test])
         logs = np.log(models.predict(both))
         self._split = len(case.pool)

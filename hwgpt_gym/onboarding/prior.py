@@ -66,8 +66,8 @@ def make_prior(metric: str, scale: str, exclude: Iterable[str] = (), rank: int =
     """
     if metric not in ("latency_ms", "energy_j"):
         raise ValueError(f"metric must be 'latency_ms' or 'energy_j', got {metric!r}")
-    left_out = {get_device(name).index for name in exclude}
-    known = [index for index in range(len(DEVICES)) if index not in left_out]
+    left_out = {get_device(name).name for name in exclude}
+    known = [index for index, name in enumerate(DEVICES) if name not in left_out]
     if len(known) <= rank:
         raise ValueError(f"a prior of rank {rank} needs more than {rank} devices, {len(known)} are left")
     target = get_search_space(scale).scale
@@ -86,8 +86,9 @@ def make_prior(metric: str, scale: str, exclude: Iterable[str] = (), rank: int =
 @lru_cache
 def _shapes(metric: str, scale: str) -> FloatArray:
     """Return the vectors of all shipped devices without their common level, ``float64 (devices, 42)``."""
-    model = load_surrogates(scale).costs[metric]
-    vectors = np.array([vector_of(model[index]) for index in range(len(DEVICES))])
+    surrogates = load_surrogates(scale)
+    model = surrogates.costs[metric]
+    vectors = np.array([vector_of(model[surrogates.index_of(name)]) for name in DEVICES])
     level = vectors[:, ::PER_WIDTH].mean(axis=1, keepdims=True)
     shapes: FloatArray = vectors - level * LEVEL
     return shapes

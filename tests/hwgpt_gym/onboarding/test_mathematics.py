@@ -138,7 +138,8 @@ def test_what_a_plan_refuses(tmp_path) -> None:
 
 def _measured(seed: int = 0, noise: float = 0.01, k: int = 20):
     space, prior = SEARCH_SPACES["s"], make_prior("latency_ms", "s", exclude=["h100"])
-    truth = load_surrogates("s").costs["latency_ms"][DEVICES["h100"].index]
+    surrogates = load_surrogates("s")
+    truth = surrogates.costs["latency_ms"][surrogates.index_of("h100")]
     pool = plan_pool(space)
     encoded = pool[design(space, prior, pool, k)]
     rng = np.random.default_rng(seed)
