@@ -16,6 +16,7 @@ import numpy.typing as npt
 from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
 from hwgpt_gym.version import __version__
 
@@ -52,6 +53,7 @@ class SearchResult:
         wall_time: Seconds.
         cpu_time: Seconds of processor time, of all threads.
         claims: What the file claims about regret, by :meth:`save`; empty before.
+        device_content: The SHA-256 of the device's profile, empty for a shipped device.
 
     Raises:
         ValueError: If lengths do not agree or there is more than the budget.
@@ -74,6 +76,7 @@ class SearchResult:
     wall_time: float
     cpu_time: float
     claims: Mapping[str, Any] = field(default_factory=dict)
+    device_content: str = ""
 
     def __post_init__(self) -> None:
         if len(self.encoded) > self.budget:
@@ -182,6 +185,7 @@ class SearchResult:
             "settings": dict(self.settings),
             "scale": self.scale,
             "device": self.device,
+            **({"device_content": self.device_content} if self.device_content else {}),
             "objective": self.objective.to_dict(),
             "budget": self.budget,
             "seed": self.seed,
@@ -219,6 +223,7 @@ class SearchResult:
             greedy_evaluations=np.array([entry["evaluations"] for entry in greedy], dtype=np.int64),
             greedy_encoded=space.encode(Architecture.from_string(entry["architecture"]) for entry in greedy),
             greedy_reward=np.array([entry["reward"] for entry in greedy], dtype=np.float64),
+            device_content=str(description.get("device_content", "")),
         )
 
 
@@ -249,7 +254,8 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
 
     Args:
         path: The file.
-        benchmark: What to evaluate with; the shipped surrogates of the file's scale and device by default.
+        benchmark: What to evaluate with; by default that of the file's scale and device, which has to be shipped,
+            registered, or loaded before.
 
     Returns:
         The result, if all of it is right.
@@ -262,13 +268,18 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     from hwgpt_gym.optimum import solve
 
     result = SearchResult.load(path)
-    benchmark = benchmark or Benchmark(result.scale, result.device)
+    if benchmark is None:
+        device = None if result.device is None else find_device(result.device, result.device_content)
+        benchmark = Benchmark(result.scale, device)
+    elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
+        raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
     bound = result.objective.bind(benchmark)
     metrics = benchmark.evaluate(result.encoded, dict.fromkeys((*bound.metrics, *result.metrics)))
     for key, claimed in result.metrics.items():
         _compare(path, key, claimed, metrics[key])
-    _compare(path, "reward", result.reward, bound.evaluate(metrics).reward)
-    greedy = bound.evaluate(benchmark.evaluate(result.greedy_encoded, bound.metrics)).reward
+    _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)
+    greedy_metrics = benchmark.evaluate(result.greedy_encoded, bound.metrics)
+    greedy = bound.evaluate(greedy_metrics, margins=bound.margins(result.greedy_encoded)).reward
     _compare(path, "greedy reward", result.greedy_reward, greedy)
     claims = result.claims
     if len(result) and "best_architecture" in claims and claims["best_architecture"] != result.best.to_string():

@@ -84,13 +84,19 @@ class HWGPTEnv(OneLaneEnv):
     | Argument         | Default                 | Meaning                                              |
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
-    | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
+    | `scale`          | `"s"`, or the profile's | The search space: `"s"`, `"m"` or `"l"`              |
     | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` for none                       |
     | `penalty`        | `"hinge"`               | `"hinge"`, `"absolute"`, `"power"` or `"hard"`       |
     | `penalty_weight` | the penalty's own       | A positive number                                    |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
     | `noise`          | `False`                 | Whether latency and energy are measured              |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
+    | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+
+    A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
+    it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
+    times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`), so that a limit which holds here holds on the real
+    device; limits that are quantiles stay those of predictions, and `info` reports predictions.
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. With `noise=True` latency and energy are what a single measurement would
@@ -126,13 +132,14 @@ class HWGPTEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = None,
         penalty: str = "hinge",
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
         render_mode: str | None = None,
+        confidence: float | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -144,6 +151,7 @@ class HWGPTEnv(OneLaneEnv):
             penalty_weight=penalty_weight,
             shaping=shaping,
             noise=noise,
+            confidence=confidence,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
 

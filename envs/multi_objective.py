@@ -10,7 +10,6 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.one_lane import OneLaneEnv
@@ -71,7 +70,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         render_mode: str | None = None,
@@ -106,7 +105,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
 
         task = self._episodes.task
         device = int(self._episodes.contexts.device[0])
-        bench = Benchmark(task.settings.scale, task.settings.devices[device])
+        bench = task.bench.on(task.bench.devices[device])
         front = pareto_front(bench, ("perplexity", *self.costs))
         medians = [bench.quantile(key, 0.5) for key in self.costs]
         quality = task.objective.quality(front.values[:, 0])
@@ -146,7 +145,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         render_mode: str | None = None,
@@ -162,7 +161,9 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         self.reward_dim = 1 + len(self.costs)
 
 
-def _make_task(device: DeviceArgument, scale: str, costs: Sequence[str], noise: bool) -> tuple[Task, VectorReward]:
+def _make_task(
+    device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool
+) -> tuple[Task, VectorReward]:
     # Gauges compare costs to the medians, which therefore stand where limits would.
     settings = make_settings(device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise)
     task = get_task(settings)

@@ -29,6 +29,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         shaping: Whether steps earn the change of a potential.
         noise: Whether costs are measurements instead of predictions.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        confidence: With which each limit is to hold; ``None`` without a margin.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -48,13 +49,14 @@ class HWGPTVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = None,
         penalty: str = "hinge",
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
         render_mode: str | None = None,
+        confidence: float | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -68,5 +70,6 @@ class HWGPTVectorEnv(ManyLaneEnv):
             penalty_weight=penalty_weight,
             shaping=shaping,
             noise=noise,
+            confidence=confidence,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)

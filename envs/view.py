@@ -6,7 +6,6 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
@@ -140,7 +139,7 @@ def view_of(episodes: Episodes, lane: int) -> View:
     position, num_decisions = int(construction.position[lane]), construction.num_decisions_of(lane)
     view = View(
         space=task.space,
-        device=get_device(task.settings.devices[device]).label,
+        device=task.bench.devices[device].label,
         choices=tuple(construction.encoded[lane].tolist()),
         position=position,
         num_decisions=num_decisions,
@@ -160,12 +159,11 @@ def view_of(episodes: Episodes, lane: int) -> View:
 @lru_cache(maxsize=256)
 def _optimum(task: Task, device: int, limits: tuple[float, ...]) -> Result | None:
     """Return what the best architecture of a context earns, proven; ``None`` if no architecture is feasible."""
-    from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.optimum import solve
 
-    name, objective = task.objective_of(device, limits)
+    _, objective = task.objective_of(device, limits)
     try:
-        optimum = solve(Benchmark(task.settings.scale, name), objective)
+        optimum = solve(task.bench.on(task.bench.devices[device]), objective)
     except ValueError:
         # Under the hard penalty there may be no feasible architecture.
         return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -24,7 +24,10 @@ import numpy.typing as npt
 
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import Outcome, get_penalty, outcome
-from hwgpt_gym.search_space import FloatArray
+from hwgpt_gym.search_space import Encoded, FloatArray, Group, IntArray
+from hwgpt_gym.surrogates.cautious_cost import CautiousCost, check_confidence
+from hwgpt_gym.surrogates.chain_tables import cost_matrix
+from hwgpt_gym.surrogates.count_model import CountModel
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
@@ -47,15 +50,19 @@ class Objective:
             search space, ``"p0"`` to ``"p100"`` (``"p50"`` is the median, decimals are allowed).
         penalty: What exceeding a limit costs, one of :data:`hwgpt_gym.penalties.PENALTIES`.
         weight: How much, positive; the penalty's own by default.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999: the cost in its ratio is the
+            predicted one times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`). ``None`` for the predicted one.
+            Quantile limits are those of predictions.
 
     Attributes:
         constraints: The limits by cost, read-only.
         penalty: The name of the penalty.
         weight: Its weight.
+        confidence: The confidence of the limits, or ``None``.
 
     Raises:
         ValueError: If a metric is unknown or no cost, a limit is not positive and finite nor a quantile, or
-            penalty or weight are not legal.
+            penalty, weight or confidence are not legal.
 
     Example:
         >>> Objective({"latency_ms": 20.0, "params": "p50"}).to_dict()
@@ -65,12 +72,14 @@ class Objective:
     constraints: Mapping[str, Limit]
     penalty: str
     weight: float
+    confidence: float | None
 
     def __init__(
         self,
         constraints: Mapping[str, Limit] = MappingProxyType({}),
         penalty: str = DEFAULT_PENALTY,
         weight: float | None = None,
+        confidence: float | None = None,
     ) -> None:
         if not isinstance(constraints, Mapping):
             raise ValueError(f"constraints must map metrics to limits, got {constraints!r}")
@@ -81,20 +90,24 @@ class Objective:
         object.__setattr__(self, "constraints", MappingProxyType(limits))
         object.__setattr__(self, "penalty", penalty)
         object.__setattr__(self, "weight", float(weight))
+        object.__setattr__(self, "confidence", check_confidence(confidence))
 
     def __repr__(self) -> str:
-        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight})"
+        confidence = "" if self.confidence is None else f", confidence={self.confidence}"
+        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight}{confidence})"
 
     def __hash__(self) -> int:
-        return hash((frozenset(self.constraints.items()), self.penalty, self.weight))
+        return hash((frozenset(self.constraints.items()), self.penalty, self.weight, self.confidence))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Read-only mappings cannot be pickled, and environments in other processes need objectives.
-        return Objective, (dict(self.constraints), self.penalty, self.weight)
+        return Objective, (dict(self.constraints), self.penalty, self.weight, self.confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description that JSON can hold; :meth:`from_dict` reads it."""
-        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight}
+        # Without a confidence the description is what it was before there were any.
+        confidence = {} if self.confidence is None else {"confidence": self.confidence}
+        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight, **confidence}
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Objective:
@@ -103,9 +116,10 @@ class Objective:
         Raises:
             ValueError: If it has an unknown key or an illegal value.
         """
-        unknown = set(description) - {"constraints", "penalty", "weight"}
+        legal = ("constraints", "penalty", "weight", "confidence")
+        unknown = set(description) - set(legal)
         if unknown:
-            raise ValueError(f"unknown keys {sorted(unknown)}, legal are 'constraints', 'penalty' and 'weight'")
+            raise ValueError(f"unknown keys {sorted(unknown)}, legal are {', '.join(map(repr, legal))}")
         return cls(**description)
 
     def bind(self, bench: Benchmark) -> BoundObjective:
@@ -122,7 +136,10 @@ class Objective:
             for metric, limit in self.constraints.items()
         }
         least, greatest = bench.extremes("perplexity")
-        return BoundObjective(self, limits, (math.log(least), math.log(greatest)))
+        cautious = {}
+        if self.confidence is not None:
+            cautious = {metric: bench.cautious_cost(metric, self.confidence) for metric in self.constraints}
+        return BoundObjective(self, limits, (math.log(least), math.log(greatest)), cautious)
 
 
 @dataclass(frozen=True)
@@ -134,11 +151,13 @@ class BoundObjective:
         limits: The limit of each constrained cost in its unit. Of a benchmark of several devices, a quantile of a cost
             that depends on the device is ``float64 (devices,)``.
         log_perplexity_range: The least and greatest log-perplexity of the search space.
+        cautious: The constrained costs with the margin of the objective's confidence; empty without one.
     """
 
     objective: Objective
     limits: Mapping[str, Any]
     log_perplexity_range: tuple[float, float]
+    cautious: Mapping[str, CautiousCost] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -158,7 +177,37 @@ class BoundObjective:
         np.minimum(quality, 1.0, out=quality)
         return np.maximum(quality, 0.0, out=quality)
 
-    def evaluate(self, metrics: Mapping[str, FloatArray], limits: Mapping[str, npt.ArrayLike] | None = None) -> Outcome:
+    def margins(self, encoded: Encoded, device: npt.NDArray[np.intp] | None = None) -> dict[str, FloatArray]:
+        """Return the factors on constrained costs that make them hold with the objective's confidence.
+
+        Args:
+            encoded: Valid architectures, ``int8 (n, D)``.
+            device: Position in the benchmark's devices of each architecture's device, ``intp (n,)``, if they are
+                several.
+
+        Returns:
+            ``float64 (n,)`` for each constrained cost; nothing if the objective has no confidence.
+        """
+        per_device = {key: device if cost.covariance.ndim == 4 else None for key, cost in self.cautious.items()}
+        return {key: cost.predict_margins(encoded, per_device[key]) for key, cost in self.cautious.items()}
+
+    def cost_matrix(self, cost: CountModel, metric: str, group: Group, states: IntArray) -> FloatArray:
+        """Return a group's costs as they go into ratios, by states of both chains, ``float64 (S, S)``.
+
+        Args:
+            cost: The cost model of a constrained metric, of one device.
+            metric: The metric.
+            group: The group.
+            states: The counts of every state, ``int64 (S, 2)``.
+        """
+        return self.cautious[metric].matrix(group, states) if self.cautious else cost_matrix(cost, group, states)
+
+    def evaluate(
+        self,
+        metrics: Mapping[str, FloatArray],
+        limits: Mapping[str, npt.ArrayLike] | None = None,
+        margins: Mapping[str, FloatArray] | None = None,
+    ) -> Outcome:
         """Return what architectures earn.
 
         Args:
@@ -166,15 +215,21 @@ class BoundObjective:
                 ignored.
             limits: Limits that replace the bound ones, in the metric's unit: a number, or one for each row,
                 ``float64 (n,)``.
+            margins: The :meth:`margins` of the architectures; they are needed if the objective has a confidence.
 
         Raises:
-            ValueError: If a metric is missing or not of shape ``(n,)``, or a limit is not positive or not of a
-                constrained metric.
+            ValueError: If a metric is missing or not of shape ``(n,)``, a limit is not positive or not of a
+                constrained metric, or margins are missing.
         """
+        margins = margins or {}
+        if self.cautious.keys() - margins.keys():
+            raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
         try:
             quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            ratios = [metrics[key] / bound for key, bound in bounds.items()]
+            # As the solver does: first the margin, then the limit.
+            costs = {key: metrics[key] * margins[key] if key in margins else metrics[key] for key in bounds}
+            ratios = [costs[key] / bound for key, bound in bounds.items()]
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
         for key, ratio in zip(bounds, ratios, strict=True):

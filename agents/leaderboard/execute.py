@@ -25,8 +25,10 @@ from hwgpt_gym.agents.result import SearchResult, read_description
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.devices import Device
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import content_of, get_device
 
 logger = logging.getLogger(__name__)
 
@@ -60,9 +62,13 @@ class Session:
         check_between("seconds", self.seconds, 0.0, 1e12)
 
 
-@lru_cache(maxsize=64)
-def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objective, float]:
+def _setting(cell: Cell) -> tuple[Benchmark, Objective, float]:
     """Return what cells of the same scale, device and constraint share; the last is the optimum's reward."""
+    return _solved(cell.scale, get_device(cell.device), cell.constraint)
+
+
+@lru_cache(maxsize=64)
+def _solved(scale: str, device: Device, constraint: str) -> tuple[Benchmark, Objective, float]:
     from hwgpt_gym.optimum import solve
 
     benchmark, objective = Benchmark(scale, device), Objective({"latency_ms": constraint})
@@ -71,7 +77,7 @@ def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objec
 
 def run_cell(cell: Cell, folder: Path) -> float:
     """Search, write the cell's file and return the processor seconds that took."""
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     result = cell.agent.run(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     path = cell.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,7 +153,7 @@ def _execute(
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             cell = futures[future]
-            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device}")
+            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device_name}")
             yield cell, future.exception()
 
 
@@ -205,12 +211,14 @@ def _is_done(cell: Cell, folder: Path) -> bool:
     if not path.is_file():
         return False
     description = read_description(path)
+    if description.get("device_content", "") != content_of(get_device(cell.device)):
+        raise ValueError(f"{path} is of another device of the name {cell.device_name!r}: delete it and run again")
     _check_up_to_date(cell, path, description["settings"], description["claims"])
     return True
 
 
 def _check_up_to_date(cell: Cell, path: Path, settings: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     # As a file holds them.
     expected: dict[str, Any] = json.loads(json.dumps(asdict(agent)))
@@ -226,4 +234,4 @@ def _check_up_to_date(cell: Cell, path: Path, settings: Mapping[str, Any], claim
 
 def optimum_reward(cell: Cell) -> float:
     """Return the reward of the certified optimum of a cell."""
-    return _setting(cell.scale, cell.device, cell.constraint)[2]
+    return _setting(cell)[2]

@@ -28,7 +28,7 @@ from hwgpt_gym.onboarding.coordinates import (
     model_of,
 )
 from hwgpt_gym.onboarding.prior import LEVEL, Prior
-from hwgpt_gym.search_space import Encoded, FloatArray, IntArray, SearchSpace
+from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, IntArray, SearchSpace
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import Features
 
@@ -95,6 +95,24 @@ class CostPosterior:
     def model(self) -> CountModel:
         """The cost model of the mean."""
         return model_of(self.space, self.mean)
+
+    def term_covariance(self) -> FloatArray:
+        """Return the covariance of constant and coefficients of the cost by group, ``float64 (18, 5, 5)``.
+
+        The terms are those of :meth:`CountModel.terms`. Standard deviations have :data:`INTERVAL_FACTOR` in them.
+        """
+        shape = (WIDTHS, PER_WIDTH)
+        blocks, levels = self.covariance.reshape(*shape, *shape), self.mean.reshape(shape)[:, 0]
+        # Coordinates are linear in counts: without counts, and with one of each.
+        counts = np.concatenate([np.zeros((4, 1)), np.eye(4)], axis=1)
+        covariance = np.empty((len(GROUPS), 5, 5))
+        for group, terms in enumerate(self.model.terms()):
+            z, width = coordinates(self.space, np.full(5, group), counts)
+            z[1:] -= z[0]
+            w = int(width[0])
+            derivative = np.column_stack([terms, np.exp(levels[w]) * z])
+            covariance[group] = INTERVAL_FACTOR**2 * derivative @ blocks[w, :, w] @ derivative.T
+        return covariance
 
     def log_deviation(self, features: Features) -> FloatArray:
         """Return the standard deviation of the logarithm of predicted costs, ``float64 (n,)``."""

@@ -14,76 +14,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.files import replacing
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.onboarding.measurements import Measurements
 from hwgpt_gym.onboarding.posterior import CostPosterior
-from hwgpt_gym.onboarding.records import Clock, Conditions, Record, explain
+from hwgpt_gym.onboarding.profile_document import (
+    SCHEMA_VERSION,
+    Checks,
+    MetricDocument,
+    ProfileDocument,
+    ScaleDocument,
+)
+from hwgpt_gym.onboarding.records import Clock, Conditions, explain
 from hwgpt_gym.search_space import get_search_space
 from hwgpt_gym.surrogates.noise_model import NoiseModel
 
-SCHEMA_VERSION: Final = 1
 SUFFIX: Final = ".safetensors"
 RESERVED: Final = frozenset({"all", "random", "none", *DEVICES})
 _METADATA_KEY: Final = "hwgpt_gym"
 _NAME: Final = re.compile(r"[a-z0-9][a-z0-9_.+-]{0,63}")
-
-
-class Checks(Record):
-    """What the architectures that were kept out of the fit say of it.
-
-    Attributes:
-        kind: ``"held out"``: measured and never fitted; ``"cross-validation"``: each left out in turn.
-        number: How many.
-        median_error_pct: Median error of the predictions, in percent of what was measured.
-        greatest_error_pct: The greatest.
-        kendall_tau: Rank correlation of predicted and measured; NaN is not JSON, so ``None`` of fewer than three.
-        within_two: Share that is predicted within two combined standard errors.
-        coverage_90: Share within the central 90 % intervals.
-    """
-
-    kind: Literal["held out", "cross-validation"]
-    number: int = Field(ge=1)
-    median_error_pct: float
-    greatest_error_pct: float
-    kendall_tau: float | None
-    within_two: float
-    coverage_90: float
-
-
-class MetricDocument(Record):
-    """What is not an array of a metric at a scale."""
-
-    sigma: float = Field(gt=0.0, allow_inf_nan=False)
-    clock: Clock | None
-    prior: str
-    layers: int = Field(ge=0)
-    checks: Checks | None
-
-
-class ScaleDocument(Record):
-    """What is known of a scale."""
-
-    conditions: Conditions
-    metrics: dict[str, MetricDocument] = Field(min_length=1)
-
-
-class ProfileDocument(Record):
-    """What is not an array of a profile."""
-
-    schema_version: Literal[1] = SCHEMA_VERSION
-    kind: Literal["device-profile"] = "device-profile"
-    name: str
-    label: str
-    scales: dict[str, ScaleDocument] = Field(min_length=1)
-    sha256: str = ""
 
 
 @dataclass(frozen=True, eq=False)

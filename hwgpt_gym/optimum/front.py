@@ -20,6 +20,7 @@ from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
 from hwgpt_gym.search_space import GROUPS, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.cautious_cost import CautiousCost
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -57,7 +58,9 @@ class ParetoFront:
         return self.values * losses_sign(self.metrics)
 
 
-def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms")) -> ParetoFront:
+def pareto_front(
+    bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms"), confidence: float | None = None
+) -> ParetoFront:
     """Find the Pareto front of the whole search space.
 
     Values are those of :meth:`Benchmark.evaluate`. With one cost the front is that of all architectures to the last
@@ -66,30 +69,39 @@ def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "late
     Args:
         bench: The benchmark, of one device if a metric depends on the device.
         metrics: ``"perplexity"`` or ``"accuracy"``, and one or several costs, in any order.
+        confidence: With which each cost is at most the front's, from 0.5 to 0.9999: costs are then predictions times
+            the margin of :mod:`hwgpt_gym.surrogates.cautious_cost`.
 
     Raises:
         ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
-            unknown, or depends on the device and the benchmark is not of one.
+            unknown, or depends on the device and the benchmark is not of one, or the confidence is not legal.
     """
     metrics = tuple(metrics)
     quality, costs = _split(bench, metrics)
     tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
-    encoded = _screen(tables, list(costs.values()))
+    cautious = {} if confidence is None else {metric: bench.cautious_cost(metric, confidence) for metric in costs}
+    encoded = _screen(tables, list((cautious or costs).values()))
     predicted = bench.evaluate(encoded, metrics)
+    for metric, cost in cautious.items():
+        predicted[metric] = predicted[metric] * cost.predict_margins(encoded)
     values = np.stack([predicted[metric] for metric in metrics], axis=1)
     kept = np.flatnonzero(non_dominated(values * losses_sign(metrics)))
     kept = kept[np.argsort(values[kept, metrics.index(next(iter(costs)))], kind="stable")]
     return ParetoFront(metrics, values[kept], encoded[kept], bench.space)
 
 
-def _screen(tables: ChainTables, costs: Sequence[CountModel]) -> Encoded:
+def _screen(tables: ChainTables, costs: Sequence[CountModel | CautiousCost]) -> Encoded:
     """Return the architectures that can be on the front, ``int8 (n, D)``."""
     sign = -1.0 if tables.greatest else 1.0
     fronts: list[FloatArray] = []
     states: list[npt.NDArray[np.intp]] = []
     for group in GROUPS:
         counts = tables.states(group.depth)
-        columns = [sign * tables.values(group), *(cost_matrix(cost, group, counts) for cost in costs)]
+        matrices = [
+            cost.matrix(group, counts) if isinstance(cost, CautiousCost) else cost_matrix(cost, group, counts)
+            for cost in costs
+        ]
+        columns = [sign * tables.values(group), *matrices]
         losses = np.stack([column.ravel() for column in columns], axis=1)
         states.append(_candidates(losses))
         fronts.append(losses[states[-1]])

@@ -57,22 +57,28 @@ class Optimum:
         return float(self.outcome.reward[0])
 
 
-def solve(bench: Benchmark, objective: Objective) -> Optimum:
+def solve(bench: Benchmark, objective: Objective, confidence: float | None = None) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
         objective: The objective.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999; that of the objective if not given.
+            The optimum goes to the edge of its limits, and predictions are a little off: without a margin the real
+            device breaks a limit half of the time.
 
     Raises:
-        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or its penalty is
-            ``"hard"`` and no architecture meets all constraints; the message says what can be met.
+        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), the confidence is not
+            legal, or its penalty is ``"hard"`` and no architecture meets all constraints; the message says what can be
+            met.
 
     Example:
         >>> optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p30"}))
         >>> bool(optimum.outcome.feasible[0])
         True
     """
+    if confidence is not None:
+        objective = Objective(objective.constraints, objective.penalty, objective.weight, confidence)
     bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
     optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
@@ -173,12 +179,13 @@ def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
+    costs = [(bench.count_model(metric), metric, limit) for metric, limit in bound.limits.items()]
 
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
         quality = bound.quality_of_log(tables.values(group))
-        return bound.outcome(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs]).reward
+        ratios = [bound.cost_matrix(cost, metric, group, states) / limit for cost, metric, limit in costs]
+        return bound.outcome(quality, ratios).reward
 
     return rewards
 
@@ -188,7 +195,8 @@ def _keys(bench: Benchmark, bound: BoundObjective, sign: float = 1.0) -> Keys:
 
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
         metrics = bench.evaluate(encoded, bound.metrics)
-        return -sign * bound.evaluate(metrics).reward, sign * metrics["perplexity"]
+        outcome = bound.evaluate(metrics, margins=bound.margins(encoded))
+        return -sign * outcome.reward, sign * metrics["perplexity"]
 
     return keys
 
@@ -204,7 +212,7 @@ def _extreme_cost(cost: CountModel, tables: ChainTables, sign: float) -> Encoded
 
 def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optimum:
     metrics = bench.evaluate(encoded)
-    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics}, margins=bound.margins(encoded))
     values = {key: float(value[0]) if value.ndim == 1 else value[0] for key, value in metrics.items()}
     return Optimum(bench.space, encoded, outcome, values, bound)
 
@@ -212,19 +220,28 @@ def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optim
 def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
     """Say what can be met instead of constraints that cannot be met."""
     for metric, limit in bound.limits.items():
-        least = extremes(bench, metric).least
+        least = _least_limit(bench, bound, metric)
         if least > limit:
             return f"no architecture meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
     tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
+    costs = [(bench.count_model(metric), metric, limit) for metric, limit in bound.limits.items()]
 
     def excess(group: Group) -> FloatArray:
         states = tables.states(group.depth)
-        ratios: FloatArray = np.max([cost_matrix(cost, group, states) / limit for cost, limit in costs], axis=0)
-        return ratios
+        ratios = [bound.cost_matrix(cost, metric, group, states) / limit for cost, metric, limit in costs]
+        greatest: FloatArray = np.max(ratios, axis=0)
+        return greatest
 
     factor = min(float(excess(group).min()) for group in GROUPS)
     return (
         f"no architecture meets all of {dict(bound.limits)} at once, though each alone can be met: the least "
         f"factor on all limits that can be met is {factor!r}"
     )
+
+
+def _least_limit(bench: Benchmark, bound: BoundObjective, metric: str) -> float:
+    """Return the least limit of a cost that can be met, with the margin of the objective's confidence."""
+    if not bound.cautious:
+        return extremes(bench, metric).least
+    cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
+    return min(float(bound.cost_matrix(cost, metric, group, tables.states(group.depth)).min()) for group in GROUPS)

@@ -106,6 +106,13 @@ class CountModel:
         flat = table.reshape(*table.shape[:-3], len(GROUPS))
         return np.ascontiguousarray(flat if flat.ndim == 2 else np.swapaxes(flat, 1, 2))
 
+    def terms(self) -> FloatArray:
+        """Return constant and coefficients by group, for one device, ``float64 (18, 5)``.
+
+        The terms are 1 and the counts of the second and third MLP ratio and of the second and third head count.
+        """
+        return np.ascontiguousarray(self._table.T)
+
     def extremes(self) -> tuple[FloatArray, FloatArray]:
         """Return the least and the greatest cost over the whole space, exactly; scalars or ``(devices,)``.
 
