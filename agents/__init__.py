@@ -34,8 +34,9 @@ from hwgpt_gym.agents.problem import BudgetExceededError, Callback, SearchProble
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvolution, RegularizedEvolution
 from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
-from hwgpt_gym.agents.result import SearchResult, validate_result
+from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
+from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.checks import suggest
 
 AGENTS: Final[dict[str, type[Agent]]] = {

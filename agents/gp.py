@@ -13,7 +13,7 @@ import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.optuna_search import make_study, tell
-from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.interop.optuna import suggest
 from hwgpt_gym.search_space import FloatArray
@@ -41,7 +41,9 @@ class GaussianProcess(Agent):
 
     def search(self, problem: SearchProblem) -> None:
         """Propose and evaluate one architecture at a time until the budget is spent."""
-        study = make_study(self._sampler(problem.seed), len(problem.trade_off) if self.multi_objective else 1)
+        study = make_study(
+            self._sampler(small_seed(problem.seed)), len(problem.trade_off) if self.multi_objective else 1
+        )
         while problem.remaining:
             trial = study.ask()
             encoded = suggest(problem.space, trial, conditional=False)
@@ -90,7 +92,7 @@ class LinearScalarization(GaussianProcess):
     def search(self, problem: SearchProblem) -> None:
         """Propose and evaluate one architecture at a time until the budget is spent."""
         rng = np.random.default_rng(problem.seed)
-        sampler = self._sampler(problem.seed)
+        sampler = self._sampler(small_seed(problem.seed))
         trials: list[optuna.trial.FrozenTrial] = []
         losses = np.zeros((0, len(problem.trade_off)))
         while problem.remaining:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.checks import check_between, check_integer
 
 
@@ -66,5 +66,5 @@ class NSGA2(Agent):
         )
         # Evaluations are counted, so it is the search problem that makes them.
         genome = ArchitectureProblem(problem.benchmark, problem.trade_off)
-        algorithm.setup(genome, termination=("n_gen", np.inf), seed=problem.seed, verbose=False)
+        algorithm.setup(genome, termination=("n_gen", np.inf), seed=small_seed(problem.seed), verbose=False)
         return algorithm

@@ -14,8 +14,13 @@ def make_study(sampler: optuna.samplers.BaseSampler, objectives: int) -> optuna.
     """Return a study in memory that minimises, without optuna's messages."""
     import optuna
 
+    # A setting of the whole process, which is not ours.
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
+    try:
+        return optuna.create_study(sampler=sampler, directions=["minimize"] * objectives)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
 
 
 def tell(study: optuna.Study, trial: optuna.trial.Trial, losses: FloatArray) -> None:

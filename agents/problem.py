@@ -30,6 +30,11 @@ class BudgetExceededError(RuntimeError):
     """More evaluations were asked for than the budget has left. None of them was made."""
 
 
+def small_seed(seed: int) -> int:
+    """Return a seed for libraries that take none from 2**32 on: a smaller one is itself, a greater one is hashed."""
+    return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
+
+
 class SearchProblem:
     """What to search for, and how many architectures may be evaluated on the way.
 

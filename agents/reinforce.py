@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.search_space import FloatArray
 
@@ -60,7 +60,7 @@ class _Reinforce(Agent):
         import torch
 
         with torch.random.fork_rng():
-            torch.manual_seed(problem.seed)
+            torch.manual_seed(small_seed(problem.seed))
             self._learn(problem, self._controller(problem.space))
 
     def _learn(self, problem: SearchProblem, controller: Controller) -> None:

@@ -1,8 +1,7 @@
-"""What a search found: every evaluation in order, its regret, and files that can be checked independently."""
+"""What a search found: every evaluation in order, and its regret."""
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,22 +12,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.files import replacing
+from hwgpt_gym.agents.result_file import Description, Greedy, read_file, write_csv, write_file
+from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
-from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
-from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
-    import pyarrow
-
-    from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.optimum import Optimum
-
-SCHEMA: Final = "hwgpt-gym search result 1"
-_METADATA_KEY: Final = b"hwgpt_gym"
-_TOLERANCE: Final = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +47,7 @@ class SearchResult:
         device_content: The SHA-256 of the device's profile, empty for a shipped device.
 
     Raises:
-        ValueError: If lengths do not agree or there is more than the budget.
+        ValueError: If lengths do not agree, there is more than the budget, or a number is not legal.
     """
 
     agent: str
@@ -79,6 +70,10 @@ class SearchResult:
     device_content: str = ""
 
     def __post_init__(self) -> None:
+        check_integer("budget", self.budget, 1)
+        check_integer("seed", self.seed, 0)
+        for name in ("wall_time", "cpu_time"):
+            check_between(name, getattr(self, name), 0.0, 1e12)
         if len(self.encoded) > self.budget:
             raise ValueError(f"{len(self.encoded)} evaluations exceed the budget of {self.budget}")
         lengths = {len(self.encoded), len(self.reward), *(len(values) for values in self.metrics.values())}
@@ -136,12 +131,10 @@ class SearchResult:
         """Write a Parquet file, whole or not at all: a row per evaluation, the rest as JSON in its metadata.
 
         Args:
-            path: Where to.
-            optimum: If given, the file claims its regret, which :func:`validate_result` checks.
+            path: Where to. With the suffix ``.csv`` architectures and metrics are written as text, which cannot be
+                loaded.
+            optimum: If given, the file claims its regret, which :func:`hwgpt_gym.agents.validate_result` checks.
         """
-        import pyarrow.parquet
-
-        path = Path(path)
         claims = dict(self.claims)
         if len(self):
             claims |= {"best_reward": self.best_reward, "best_architecture": self.best.to_string()}
@@ -149,174 +142,68 @@ class SearchResult:
             claims |= {"optimum_reward": _reward_of(optimum), "regret": float(self.regret(optimum)[-1])}
             if len(self.greedy_reward):
                 claims["greedy_regret"] = float(self.greedy_regret(optimum)[-1])
-        metadata = {_METADATA_KEY: json.dumps(self._description() | {"claims": claims}).encode()}
-        columns: dict[str, Any] = dict(zip(self.space.decision_names, self.encoded.T, strict=True))
-        table = pyarrow.table(columns | {"reward": self.reward} | dict(self.metrics)).replace_schema_metadata(metadata)
-        with replacing(path) as temporary:
-            pyarrow.parquet.write_table(table, temporary, compression="zstd")
-        return path
+        values = {"reward": self.reward, **self.metrics}
+        if Path(path).suffix.lower() == ".csv":
+            write_csv(path, [str(architecture) for architecture in self.space.decode(self.encoded)], values)
+        else:
+            choices = dict(zip(self.space.decision_names, self.encoded.T, strict=True))
+            write_file(path, self._describe(claims), choices, values)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> SearchResult:
         """Read a file that :meth:`save` wrote.
 
         Raises:
+            OSError: If it cannot be opened.
             ValueError: If it is not such a file, or what it holds is not valid.
         """
-        import pyarrow
-        import pyarrow.parquet
-
+        description, columns = read_file(path)
         try:
-            table = pyarrow.parquet.read_table(path)
-        except pyarrow.ArrowInvalid as error:
-            raise ValueError(f"{path} is no Parquet file: {error}") from None
-        description = _parse_description(path, table.schema)
-        try:
-            return cls._from_table(table, description)
-        except (KeyError, TypeError, ValueError) as error:
+            return cls._of(description, columns)
+        except (ValueError, TypeError, KeyError) as error:
             raise ValueError(f"{path} is no valid search result: {error}") from error
 
-    def _description(self) -> dict[str, Any]:
-        greedy = self.space.decode(self.greedy_encoded)
-        return {
-            "schema": SCHEMA,
-            "version": __version__,
-            "agent": self.agent,
-            "settings": dict(self.settings),
-            "scale": self.scale,
-            "device": self.device,
-            **({"device_content": self.device_content} if self.device_content else {}),
-            "objective": self.objective.to_dict(),
-            "budget": self.budget,
-            "seed": self.seed,
-            "trade_off": list(self.trade_off),
-            "wall_time": self.wall_time,
-            "cpu_time": self.cpu_time,
-            "greedy": [
-                {"evaluations": int(at), "architecture": architecture.to_string(), "reward": float(reward)}
-                for at, architecture, reward in zip(self.greedy_evaluations, greedy, self.greedy_reward, strict=True)
-            ],
-        }
+    def _describe(self, claims: dict[str, Any]) -> Description:
+        greedy = zip(self.greedy_evaluations, self.space.decode(self.greedy_encoded), self.greedy_reward, strict=True)
+        return Description(
+            **{name: getattr(self, name) for name in _AS_IT_IS},
+            settings=dict(self.settings),
+            objective=self.objective.to_dict(),
+            trade_off=list(self.trade_off),
+            greedy=[Greedy(int(at), str(architecture), float(reward)) for at, architecture, reward in greedy],
+            claims=claims,
+        )
 
     @classmethod
-    def _from_table(cls, table: pyarrow.Table, description: Mapping[str, Any]) -> SearchResult:
-        space = get_search_space(description["scale"])
+    def _of(cls, description: Description, columns: Mapping[str, npt.NDArray[Any]]) -> SearchResult:
+        space = get_search_space(description.scale)
         names = [*space.decision_names, "reward"]
-        keys = [key for key in table.column_names if key not in names]
-        if missing := set(names) - set(table.column_names):
+        keys = [key for key in columns if key not in names]
+        if missing := set(names) - set(columns):
             raise ValueError(f"columns {sorted(missing)} are missing")
         if unknown := set(keys) - set(METRICS):
             raise ValueError(f"unknown columns {sorted(unknown)}")
-        columns = {name: table[name].to_numpy() for name in table.column_names}
         for key in (*keys, "reward"):
             if columns[key].dtype != np.float64 or not np.isfinite(columns[key]).all():
                 raise ValueError(f"column {key!r} must hold finite float64")
-        greedy = description["greedy"]
-        encoded = np.stack([columns[name] for name in space.decision_names], axis=1)
+        greedy = description.greedy
         return cls(
-            **{name: description[name] for name in _COPIED},
-            objective=Objective.from_dict(description["objective"]),
-            trade_off=tuple(description["trade_off"]),
-            encoded=space.validate(encoded),
+            **{name: getattr(description, name) for name in (*_AS_IT_IS, "settings", "claims")},
+            objective=Objective.from_dict(description.objective),
+            trade_off=tuple(description.trade_off),
+            encoded=space.validate(np.stack([columns[name] for name in space.decision_names], axis=1)),
             metrics={key: columns[key] for key in keys},
             reward=columns["reward"],
-            greedy_evaluations=np.array([entry["evaluations"] for entry in greedy], dtype=np.int64),
-            greedy_encoded=space.encode(Architecture.from_string(entry["architecture"]) for entry in greedy),
-            greedy_reward=np.array([entry["reward"] for entry in greedy], dtype=np.float64),
-            device_content=str(description.get("device_content", "")),
+            greedy_evaluations=np.array([entry.evaluations for entry in greedy], dtype=np.int64),
+            greedy_encoded=space.encode(Architecture.from_string(entry.architecture) for entry in greedy),
+            greedy_reward=np.array([entry.reward for entry in greedy], dtype=np.float64),
         )
 
 
-_COPIED: Final = ("agent", "settings", "scale", "device", "budget", "seed", "wall_time", "cpu_time", "claims")
-
-
-def read_description(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a result file says of itself, without its evaluations: agent, settings, claims and so on.
-
-    Raises:
-        ValueError: If it is no such file.
-    """
-    import pyarrow
-    import pyarrow.parquet
-
-    try:
-        schema = pyarrow.parquet.read_schema(path)
-    except pyarrow.ArrowInvalid as error:
-        raise ValueError(f"{path} is no Parquet file: {error}") from None
-    return _parse_description(path, schema)
-
-
-def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = None) -> SearchResult:
-    """Check a result file independently of who wrote it.
-
-    Every architecture is evaluated again, all rewards are computed anew and so is the certified optimum; the claimed
-    best, regret and greedy regret have to follow from them.
-
-    Args:
-        path: The file.
-        benchmark: What to evaluate with; by default that of the file's scale and device, which has to be shipped,
-            registered, or loaded before.
-
-    Returns:
-        The result, if all of it is right.
-
-    Raises:
-        ValueError: If anything is not; the message names the first thing that is wrong, what is claimed and what is
-            true.
-    """
-    from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum import solve
-
-    result = SearchResult.load(path)
-    if benchmark is None:
-        device = None if result.device is None else find_device(result.device, result.device_content)
-        benchmark = Benchmark(result.scale, device)
-    elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
-        raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
-    bound = result.objective.bind(benchmark)
-    metrics = benchmark.evaluate(result.encoded, dict.fromkeys((*bound.metrics, *result.metrics)))
-    for key, claimed in result.metrics.items():
-        _compare(path, key, claimed, metrics[key])
-    _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)
-    greedy_metrics = benchmark.evaluate(result.greedy_encoded, bound.metrics)
-    greedy = bound.evaluate(greedy_metrics, margins=bound.margins(result.greedy_encoded)).reward
-    _compare(path, "greedy reward", result.greedy_reward, greedy)
-    claims = result.claims
-    if len(result) and "best_architecture" in claims and claims["best_architecture"] != result.best.to_string():
-        raise ValueError(f"{path}: best architecture is {result.best}, claimed is {claims['best_architecture']}")
-    true: dict[str, float] = {"best_reward": result.best_reward} if len(result) else {}
-    if {"optimum_reward", "regret", "greedy_regret"} & set(claims):
-        optimum = solve(benchmark, result.objective)
-        true |= {"optimum_reward": optimum.reward, "regret": float(result.regret(optimum)[-1])}
-        if len(result.greedy_reward):
-            true["greedy_regret"] = float(result.greedy_regret(optimum)[-1])
-    for key in set(claims) - {"best_architecture"}:
-        if key not in true:
-            raise ValueError(f"{path}: claims {key!r}, for which the file has no evidence")
-        _compare(path, key, np.array([claims[key]], dtype=np.float64), np.array([true[key]]))
-    return result
-
-
-def _compare(path: object, name: str, claimed: FloatArray, true: FloatArray) -> None:
-    wrong = np.flatnonzero(~np.isclose(claimed, true, rtol=_TOLERANCE, atol=_TOLERANCE))
-    if len(wrong):
-        row = wrong[0]
-        raise ValueError(
-            f"{path}: {name} of entry {row} is {true[row]:.12g}, claimed is {claimed[row]:.12g} "
-            f"({len(wrong)} of {len(true)} entries are wrong)"
-        )
+_AS_IT_IS: Final = ("agent", "scale", "device", "device_content", "budget", "seed", "wall_time", "cpu_time")
+"""What a file says as a result does."""
 
 
 def _reward_of(optimum: Optimum | float) -> float:
     return float(optimum) if isinstance(optimum, int | float | np.floating) else optimum.reward
-
-
-def _parse_description(path: object, schema: pyarrow.Schema) -> dict[str, Any]:
-    try:
-        description = json.loads((schema.metadata or {})[_METADATA_KEY])
-    except (KeyError, ValueError):
-        raise ValueError(f"{path} is no search result: its metadata lack {_METADATA_KEY.decode()!r}") from None
-    if not isinstance(description, dict) or description.get("schema") != SCHEMA:
-        found = description.get("schema") if isinstance(description, dict) else description
-        raise ValueError(f"{path} has the schema {found!r}, this version reads {SCHEMA!r}")
-    return description

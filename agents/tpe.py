@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.optuna_search import make_study, tell
-from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.interop.optuna import suggest
 
@@ -49,7 +49,7 @@ class TPE(Agent):
                 n_startup_trials=self.startup_trials,
                 n_ei_candidates=self.candidates,
                 multivariate=self.multivariate,
-                seed=problem.seed,
+                seed=small_seed(problem.seed),
             )
         study = make_study(sampler, len(problem.trade_off) if self.multi_objective else 1)
         while problem.remaining:

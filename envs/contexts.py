@@ -7,6 +7,7 @@ random numbers.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -15,7 +16,6 @@ import numpy.typing as npt
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
-from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
 from hwgpt_gym.surrogates.count_model import CountModel
@@ -131,7 +131,7 @@ class ContextGenerator:
             limits = self._low[position] + (self._high[position] - self._low[position]) * share
         if constraint is not None:
             limits = limits.copy()
-            for metric, values in self._resolve(constraint).items():
+            for metric, values in self._resolve(constraint, device).items():
                 limits[:, self.constrained.index(metric)] = values[positions]
         return Contexts(positions, limits)
 
@@ -164,14 +164,19 @@ class ContextGenerator:
         low, width = self._low[device], (self._high - self._low)[device]
         return np.divide(limits - low, width, out=np.zeros_like(limits), where=width > 0.0)
 
-    def _resolve(self, constraint: Mapping[str, Any]) -> dict[str, FloatArray]:
-        """Turn given limits into one a device, ``float64 (devices,)``."""
+    def _resolve(self, constraint: Mapping[str, Any], device: str | None) -> dict[str, FloatArray]:
+        """Turn given limits into one a device, ``float64 (devices,)``.
+
+        They are checked like those of the settings: with the low ends of the others, on the given device or on all.
+        """
         if not isinstance(constraint, Mapping) or not set(constraint) <= set(self.constrained):
             raise ValueError(
                 f"options['constraint'] must map some of {list(self.constrained)} to a limit, got {constraint!r}"
             )
-        bound = Objective(constraint).bind(self._bench)
-        return {key: np.broadcast_to(value, len(self._settings.devices)) for key, value in bound.limits.items()}
+        lowest = self._settings.lowest
+        given = replace(lowest, constraints={**lowest.constraints, **constraint})
+        bound = given.bind(self._bench if device is None else self._bench.on(device))
+        return {key: np.broadcast_to(bound.limits[key], len(self._settings.devices)) for key in constraint}
 
     def _describe_devices(self) -> FloatArray:
         rows = []

@@ -61,6 +61,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode.
 
     Raises:
@@ -73,11 +74,12 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
-        task, reward = _make_task(device, scale, costs, noise)
+        task, reward = _make_task(device, scale, costs, noise, world)
         super().__init__(task, reward, render_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
@@ -125,6 +127,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
@@ -148,13 +151,14 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
-        task, reward = _make_task(device, scale, costs, noise)
+        task, reward = _make_task(device, scale, costs, noise, world)
         super().__init__(num_envs, task, reward, render_mode, autoreset_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
@@ -162,10 +166,18 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
 
 
 def _make_task(
-    device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool
+    device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool, world: int | None
 ) -> tuple[Task, VectorReward]:
     # Gauges compare costs to the medians, which therefore stand where limits would.
-    settings = make_settings(device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise)
+    settings = make_settings(
+        device,
+        scale,
+        dict.fromkeys(_check_costs(costs), "p50"),
+        penalty="hinge",
+        noise=noise,
+        regret=False,
+        world=world,
+    )
     task = get_task(settings)
     return task, VectorReward(task.constrained, task.generator.medians)
 

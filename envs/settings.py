@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
-from hwgpt_gym.objective import Limit, Objective
+from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
 from hwgpt_gym.onboarding.devices import content_of, default_scale, get_device, reference_of
 from hwgpt_gym.search_space import get_search_space
 
@@ -50,6 +51,8 @@ class Settings:
         noise: Whether costs are measurements instead of predictions.
         shaping: Whether steps earn the change of a potential.
         has_context: Whether device or limits vary, and stand in the observation.
+        regret: Whether the end of an episode is compared with its optimum.
+        world: The posterior world that answers, ``None`` for the nominal models.
         confidence: With which each limit is to hold, ``None`` without a margin.
     """
 
@@ -62,6 +65,8 @@ class Settings:
     noise: bool
     shaping: bool
     has_context: bool
+    regret: bool
+    world: int | None = None
     confidence: float | None = None
 
     @property
@@ -88,10 +93,12 @@ def make_settings(
     scale: str | None = None,
     constraint: ConstraintArgument | None = None,
     *,
-    penalty: str = "hinge",
+    penalty: str = DEFAULT_PENALTY,
     penalty_weight: float | None = None,
     shaping: bool = False,
     noise: bool = False,
+    regret: bool | None = None,
+    world: int | None = None,
     confidence: float | None = None,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
@@ -102,6 +109,10 @@ def make_settings(
     for name, flag in (("shaping", shaping), ("noise", noise)):
         if not isinstance(flag, bool):
             raise ValueError(f"{name} must be True or False, got {flag!r}")
+    if regret is not None and not isinstance(regret, bool):
+        raise ValueError(f"regret must be True, False or None, got {regret!r}")
+    if world is not None:
+        check_integer("world", world, 0)
     devices, several = _check_devices(device)
     scale = get_search_space(default_scale(devices) if scale is None else scale).scale
     if constraint is None:
@@ -112,6 +123,7 @@ def make_settings(
     # Objectives check what they are made of: both ends of every range, penalty and weight.
     checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight, confidence)
     Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
+    has_context = several or any(_is_range(limit) for limit in constraint.values())
     return Settings(
         scale=scale,
         devices=tuple(map(reference_of, devices)),
@@ -121,7 +133,9 @@ def make_settings(
         weight=checked.weight,
         noise=noise,
         shaping=shaping,
-        has_context=several or any(_is_range(limit) for limit in constraint.values()),
+        has_context=has_context,
+        regret=not has_context if regret is None else regret,
+        world=world,
         confidence=checked.confidence,
     )
 

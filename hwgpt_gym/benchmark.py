@@ -13,8 +13,8 @@ import numpy.typing as npt
 from hwgpt_gym import analytic
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
-from hwgpt_gym.onboarding.devices import ProfiledDevice, default_scale, get_device
-from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics, surrogates_of
+from hwgpt_gym.onboarding.devices import ProfiledDevice, get_device
+from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics
 from hwgpt_gym.search_space import EMBED_DIM, GROUPS, Architecture, Encoded, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.cautious_cost import TERMS, CautiousCost
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes
@@ -24,6 +24,7 @@ from hwgpt_gym.surrogates.effects import layer_effects
 from hwgpt_gym.surrogates.features import Features, extract
 from hwgpt_gym.surrogates.quantiles import cost_quantile, sampled_quantile
 from hwgpt_gym.surrogates.store import Surrogates, load_surrogates
+from hwgpt_gym.surrogates.worlds import load_worlds
 
 if TYPE_CHECKING:
     import pandas
@@ -57,16 +58,19 @@ class Benchmark:
             not depend on a device; a list of such or ``"all"`` for several, whose metrics then have shape
             ``(n, devices)`` and are those that all of them have.
         surrogates: The surrogates to use instead of the shipped ones of ``scale``; their own scale then counts.
+        world: A posterior world, 0 to 63, whose perplexity and accuracy to predict instead of the nominal ones
+            (:mod:`hwgpt_gym.surrogates.worlds`).
 
     Attributes:
         space: The search space.
         devices: The devices, in the order of the last axis of what depends on them.
         surrogates: The surrogates of the scale: of all shipped devices or, if one is the user's, of its devices.
+        world: The posterior world, ``None`` for the nominal models.
 
     Raises:
         FileNotFoundError: If the path of a profile leads nowhere.
-        ValueError: If the scale or a device is unknown, to the surrogates too, or no or a repeated device is listed,
-            or a device was not measured at the scale.
+        ValueError: If the scale, the world or a device is unknown, to the surrogates too, no or a repeated device is
+            listed, or a device was not measured at the scale.
 
     Example:
         >>> import numpy as np
@@ -82,13 +86,16 @@ class Benchmark:
         scale: str | None = None,
         device: AnyDevice | Sequence[AnyDevice] | None = "a6000",
         surrogates: Surrogates | None = None,
+        world: int | None = None,
     ) -> None:
         self._several, self.devices = _resolve_devices(device, surrogates)
         if surrogates is None:
             surrogates = load_surrogates(default_scale(self.devices) if scale is None else scale)
         self.space: SearchSpace = surrogates.space
-        self._given = surrogates
-        self.surrogates: Surrogates = surrogates_of(surrogates, self.devices)
+        self._nominal: Surrogates = surrogates
+        self.world = world
+        answering = surrogates if world is None else load_worlds(self.scale).surrogates(surrogates, world)
+        self.surrogates: Surrogates = surrogates_of(answering, self.devices)
         positions = [self.surrogates.index_of(item.name) for item in self.devices]
         self._device_index = np.array(positions, dtype=np.intp)
         self._count_models = self._bind_costs()
@@ -136,12 +143,13 @@ class Benchmark:
             return self
         if name not in self._views:
             own = next(item for item in self.devices if item.name == name)
-            self._views[name] = Benchmark(self.scale, own, self._given)
+            self._views[name] = Benchmark(self.scale, own, self._nominal, self.world)
         return self._views[name]
 
     def __repr__(self) -> str:
         names: Any = [device.name for device in self.devices] if self._several else self.device and self.device.name
-        return f"Benchmark(scale={self.scale!r}, device={names!r})"
+        world = "" if self.world is None else f", world={self.world}"
+        return f"Benchmark(scale={self.scale!r}, device={names!r}{world})"
 
     def evaluate(self, encoded: npt.ArrayLike, metrics: Iterable[str] | None = None) -> Metrics:
         """Predict metrics of a batch of architectures, of the device in its median state.
@@ -399,8 +407,8 @@ class Benchmark:
         """Say why a metric that depends on the device is not there."""
         if not self.devices:
             return f"metric {metric!r} depends on the device: make the benchmark with device=…"
-        lacking = next(item for item in self.devices if metric not in known_metrics(self._given, item))
-        known = known_metrics(self._given, lacking)
+        lacking = next(item for item in self.devices if metric not in known_metrics(self._nominal, item))
+        known = known_metrics(self._nominal, lacking)
         return f"metric {metric!r} is not known of the device {lacking.name!r}, which has {', '.join(known)}"
 
     def _predict(self, encoded: Encoded, keys: Sequence[str], device: npt.NDArray[np.intp] | None = None) -> Metrics:

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, as_completed
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -21,7 +21,9 @@ from typing import Any, Final
 
 from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
-from hwgpt_gym.agents.result import SearchResult, read_description
+from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.result_file import Description, read_description
+from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
@@ -33,6 +35,7 @@ from hwgpt_gym.onboarding.devices import content_of, get_device
 logger = logging.getLogger(__name__)
 
 SESSIONS_FILE: Final = "sessions.json"
+_ANEW: Final = "delete it and run again"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,8 @@ def run_leaderboard(
     folder = Path(folder)
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     cells = list(suite.cells())
+    # Now rather than in the processes: it may be no folder, or read only.
+    folder.mkdir(parents=True, exist_ok=True)
     missing = [cell for cell in cells if not _is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
@@ -161,7 +166,6 @@ def _note_session(folder: Path, session: Session) -> None:
     """Add to the record of what ran when; the report says how long it took altogether."""
     from filelock import FileLock
 
-    folder.mkdir(parents=True, exist_ok=True)
     # Others may run cells of the same folder: what they note between reading and writing must not be lost.
     with FileLock(folder / f".{SESSIONS_FILE}.lock"):
         sessions = [*read_sessions(folder), session]
@@ -186,7 +190,7 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
 
 
 def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Iterator[tuple[Cell, SearchResult]]:
-    """Yield the result of every search.
+    """Yield the result of every search, checked as :func:`hwgpt_gym.agents.validate_result` does.
 
     Raises:
         FileNotFoundError: If one has not been run.
@@ -196,8 +200,8 @@ def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Itera
         path = cell.path(Path(folder))
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
-        result = SearchResult.load(path)
-        _check_up_to_date(cell, path, result.settings, result.claims)
+        _check_up_to_date(cell, path, read_description(path))
+        result = validate_result(path, _setting(cell)[0])
         yield cell, result
 
 
@@ -210,26 +214,32 @@ def _is_done(cell: Cell, folder: Path) -> bool:
     path = cell.path(folder)
     if not path.is_file():
         return False
-    description = read_description(path)
-    if description.get("device_content", "") != content_of(get_device(cell.device)):
-        raise ValueError(f"{path} is of another device of the name {cell.device_name!r}: delete it and run again")
-    _check_up_to_date(cell, path, description["settings"], description["claims"])
+    _check_up_to_date(cell, path, read_description(path))
     return True
 
 
-def _check_up_to_date(cell: Cell, path: Path, settings: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
+    """Check that a file is of a cell, and was made with its settings and the shipped surrogates.
+
+    Raises:
+        ValueError: If not; the message names the first thing that differs.
+    """
     benchmark, objective, optimum = _setting(cell)
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
+    device = get_device(cell.device)
+    what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
+    what |= {"budget": cell.budget, "seed": cell.seed}
+    found = {**asdict(description), **description.settings}
     # As a file holds them.
-    expected: dict[str, Any] = json.loads(json.dumps(asdict(agent)))
-    differing = [name for name in expected if settings.get(name) != expected[name]]
-    if differing:
-        name = differing[0]
-        raise ValueError(
-            f"{path} was made with {name} {settings.get(name)!r} instead of {expected[name]!r}: delete it and run again"
-        )
-    if abs(claims.get("optimum_reward", optimum) - optimum) > 1e-9:
-        raise ValueError(f"{path} was made with other surrogates than the shipped ones: delete it and run again")
+    expected: dict[str, Any] = json.loads(
+        json.dumps({"agent": agent.name, **what, "objective": objective.to_dict(), **asdict(agent)})
+    )
+    for name, value in expected.items():
+        if found.get(name) != value:
+            raise ValueError(f"{path} was made with {name} {found.get(name)!r} instead of {value!r}: {_ANEW}")
+    claim = description.claims.get("optimum_reward", optimum)
+    if isinstance(claim, str) or abs(claim - optimum) > 1e-9:
+        raise ValueError(f"{path} was made with other surrogates than the shipped ones: {_ANEW}")
 
 
 def optimum_reward(cell: Cell) -> float:

@@ -48,7 +48,7 @@ class Grid:
         constraints: The limits of latency, each a quantile such as ``"p50"``.
 
     Raises:
-        ValueError: If a scale, device or constraint is not legal.
+        ValueError: If a scale, device or constraint is not legal, or something stands there twice.
     """
 
     scale: str
@@ -62,6 +62,10 @@ class Grid:
         object.__setattr__(self, "devices", tuple(reference_of(get_device(name)) for name in self.devices))
         for constraint in self.constraints:
             Objective({"latency_ms": constraint})
+        entries = [f"{entry.agent.name}={entry.budget}" for entry in self.entries]
+        for what, names in (("devices", self.devices), ("constraints", self.constraints), ("entries", entries)):
+            if twice := [name for name in names if list(names).count(name) > 1]:
+                raise ValueError(f"{what} must differ, {twice[0]!r} stands there {len(twice)} times")
 
 
 @dataclass(frozen=True)

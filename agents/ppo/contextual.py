@@ -8,7 +8,7 @@ normalised cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -103,7 +103,7 @@ class ContextualPPO:
         """
         from hwgpt_gym.agents.ppo.contextual_training import train
 
-        return train(self, callback)
+        return train({**asdict(self), "constraint": self.constraint}, callback)
 
 
 @dataclass(frozen=True, eq=False)

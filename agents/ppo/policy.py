@@ -18,6 +18,7 @@ import torch
 from gymnasium import spaces
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
 from hwgpt_gym.envs.contexts import context_parts
 from hwgpt_gym.files import replacing
@@ -242,8 +243,11 @@ def _read_description(path: object, metadata: Mapping[str, str]) -> dict[str, An
         if type(description.get(name)) is not kind:
             raise ValueError(f"{path} is damaged: {name} is {description.get(name)!r}")
     notes = description["notes"]
-    if "objective" in notes:
-        notes["objective"] = Objective.from_dict(notes["objective"]).to_dict()
+    try:
+        notes |= {"objective": Objective.from_dict(notes["objective"]).to_dict()} if "objective" in notes else {}
+        notes |= {"device": get_device(notes["device"]).name} if "device" in notes else {}
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error}") from None
     checked: dict[str, Any] = description
     return checked
 

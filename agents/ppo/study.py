@@ -26,7 +26,7 @@ import numpy as np
 from hwgpt_gym.agents.optuna_search import make_study
 from hwgpt_gym.agents.ppo.agent import PPO, tuned_hyperparameters
 from hwgpt_gym.agents.ppo.study_record import best_settings, read_record
-from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
@@ -187,7 +187,7 @@ def _search(study: Study, evaluate: Callable[[int, Mapping[str, Any]], float]) -
     """Let optuna propose settings; the same values for the same settings lead to the same proposals."""
     import optuna
 
-    sampler = optuna.samplers.TPESampler(seed=study.seed, n_startup_trials=study.startup)
+    sampler = optuna.samplers.TPESampler(seed=small_seed(study.seed), n_startup_trials=study.startup)
     proposals = make_study(sampler, 1)
     proposals.enqueue_trial(dict(BASELINE))
     if study.transferred is not None:

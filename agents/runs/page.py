@@ -39,7 +39,9 @@ _PICTURES: Final = (
     (
         "architecture.png",
         "What it found",
-        "One block a layer, from input to output: as wide as its MLP, as high as its number of attention heads.",
+        "One block a layer, from input to output: as wide as its MLP, as high as its number of attention heads. Red "
+        "bars show what each decision lost, below a layer those about its MLP and its heads: by how much it lowered "
+        "the best reward that was still within reach. They add up to the regret.",
     ),
     ("optimum.png", "The certified optimum", "The best architecture of the whole search space, by the exact solver."),
 )

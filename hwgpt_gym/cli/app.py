@@ -13,6 +13,7 @@ import signal
 import sys
 import textwrap
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Final
 
 import typer
@@ -124,7 +125,8 @@ def _report(error: Exception) -> int:
         return WRONG_INPUT
     if isinstance(error, BrokenPipeError):
         # The reader of a pipe has seen enough. Python would complain once more when it closes standard output.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        with suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         _complain(f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror or str(error))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwgpt_gym.cli.completion import complete_scale
-from hwgpt_gym.cli.options import Json
-from hwgpt_gym.console import messages, output, print_json
+from hwgpt_gym.cli.options import Json, Seed
+from hwgpt_gym.console import make_table, messages, output, print_json
+from hwgpt_gym.files import check_destination
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 
 if TYPE_CHECKING:
@@ -113,6 +114,8 @@ def fit(
     from hwgpt_gym.fitting.fit import fit_surrogates
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
+    if folder is not None and folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output must be a folder, {str(folder)!r} is a file")
     measurements = load_dataset(dataset)
     scales = _scales_of(measurements, scale)
     with _status() as show:
@@ -142,6 +145,40 @@ def errors(
     output.print(str(written), soft_wrap=True)
 
 
+@surrogates_app.command("worlds")
+def worlds(
+    dataset: DatasetFolder = None,
+    scale: Scales = None,
+    folder: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the weights; by default the package's own.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw posterior worlds of the fitted surrogates, and score such draws on held-out architectures.
+
+    Each scale's file is written as soon as it is drawn; the same seed gives the same bytes.
+
+    Example: hwgpt-gym surrogates worlds --dataset measurements --scale l --output weights
+    """
+    from hwgpt_gym.dataset.measurements import load_dataset
+    from hwgpt_gym.fitting.world_card import coverage_rows, model_form_rows
+    from hwgpt_gym.fitting.world_fit import fit_worlds
+    from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
+
+    measurements = load_dataset(dataset)
+    with _status() as show:
+        drawn = fit_worlds(measurements, folder or WEIGHTS_FOLDER, _scales_of(measurements, scale), seed, show)
+    if as_json:
+        print_json({item.space.scale: dict(item.metadata) for item in drawn})
+        return
+    for title, (header, rows) in (
+        ("Held-out perplexities in the intervals of worlds and noise", coverage_rows(drawn)),
+        ("How much too narrow worlds are at exact optima", model_form_rows(drawn)),
+    ):
+        output.print(make_table(title, header, rows, right=range(1, len(header))))
+
+
 @surrogates_app.command("report")
 def report(
     dataset: DatasetFolder = None,
@@ -156,6 +193,8 @@ def report(
     from hwgpt_gym.dataset.measurements import load_dataset
     from hwgpt_gym.fitting.model_card import write_report
 
+    if not check_destination(page, (".md",), name="--page").is_file():
+        raise ValueError(f"--page must be a page with marked sections, {str(page)!r} does not exist")
     measurements = load_dataset(dataset)
     with _status() as show:
         scores = write_report(measurements, page, show)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
 
+from hwgpt_gym.cli.certainty import WorldsOption, certainty_document, certainty_table
 from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
     PICTURES,
+    Budget,
     Confidence,
     Constraint,
     Device,
@@ -43,6 +46,7 @@ def optimum(
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
+    worlds: WorldsOption = 0,
     confidence: Confidence = None,
     as_json: Json = False,
 ) -> None:
@@ -53,14 +57,16 @@ def optimum(
     from hwgpt_gym.optimum import solve
 
     objective, bench = make_objective(constraint, penalty, weight, confidence), make_benchmark(scale, device)
-    found = solve(bench, objective)
+    begin = time.perf_counter()
+    found = solve(bench, objective, worlds)
+    seconds = time.perf_counter() - begin
     outcome = {key: getattr(found.outcome, key)[0].item() for key in ("reward", "quality", "penalty", "feasible")}
     metrics = floats(found.metrics)
     if as_json:
         limits = floats(found.objective.limits)
         description = {"device": bench.devices[0].name, "scale": bench.scale, "objective": objective.to_dict()}
         described = {"architecture": str(found.architecture), **outcome, "metrics": metrics, **description}
-        print_json({**described, "limits": limits})
+        print_json({**described, "limits": limits, **certainty_document(found.certainties, seconds)})
         return
     output.print(str(found.architecture), style="bold", soft_wrap=True)
     earned = f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
@@ -69,6 +75,8 @@ def optimum(
     title = f"Certified optimum of scale {bench.scale} on {bench.devices[0].label}"
     columns = ("metric", "value", "limit", "used")
     output.print(make_table(title, columns, limit_rows(metrics, found.objective), right=(1, 2, 3)))
+    if found.certainties:
+        output.print(certainty_table(found.certainties, seconds))
 
 
 def pareto(
@@ -181,6 +189,39 @@ def plot_front(
         ratio, beyond = plotting.compare_with_front(bench, front, encoded)
         output.print(
             f"{name}: {len(encoded)} architectures, hypervolume ratio {ratio:.4f}, beyond the front {beyond}",
+            soft_wrap=True,
+        )
+    messages.print(f"Picture: {picture}", soft_wrap=True)
+
+
+@plot_app.command("values")
+def plot_values(
+    picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
+    device: Device = "a6000",
+    scale: Scale = "s",
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
+    penalty: PenaltyForm = DEFAULT_PENALTY,
+    weight: Weight = None,
+    budget: Budget = 50_000,
+    seed: Seed = 0,
+) -> None:
+    """Train PPO, and draw what its value network says of states beside their exact values.
+
+    Example: hwgpt-gym plot values values.png --device a6000 --constraint latency_ms=p30
+    """
+    from hwgpt_gym.agents import SearchProblem
+    from hwgpt_gym.agents.ppo.value_figure import record_values, save_value_figure, shown_records
+
+    check_at_least("--budget", budget)
+    check_at_least("--seed", seed, 0)
+    check_destination(picture, PICTURES, name="PICTURE")
+    objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
+    records = record_values(SearchProblem(bench, objective, budget, seed))
+    save_value_figure(records, picture)
+    for record in shown_records(records):
+        output.print(
+            f"after {record.evaluations:>6,} evaluations: mean regret {record.regret:.4f}; the value network is off by "
+            f"{record.error:.4f} in its own episodes, by {record.error_elsewhere:.4f} in random ones",
             soft_wrap=True,
         )
     messages.print(f"Picture: {picture}", soft_wrap=True)

@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import NormalDist
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.checks import check_between
 from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, Group, IntArray
-from hwgpt_gym.surrogates.chain_tables import cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import Features, extract
 
@@ -97,14 +96,23 @@ class CautiousCost:
     def matrix(self, group: Group, states: IntArray) -> FloatArray:
         """Return a group's cautious costs by state of the MLP chain and of the head chain, ``float64 (S, S)``.
 
-        As :func:`~hwgpt_gym.surrogates.chain_tables.cost_matrix`, and of one device as there.
+        As :meth:`CountModel.matrix`, and of one device as there.
         """
-        costs = cost_matrix(self.model, group, states)
+        costs = self.model.matrix(group, states)
         second, third = states.T.astype(np.float64)
         counts = [second[:, None], third[:, None], second[None, :], third[None, :]]
         entries = self._entries(self.covariance[GROUPS.index(group)])
         result: FloatArray = costs * self._factor(entries, counts, costs)
         return result
+
+    def extremes(self) -> tuple[float, float]:
+        """Return the least and the greatest cautious cost over the whole space, exactly; of one device."""
+        space = self.model.space
+        matrices = []
+        for group in GROUPS:
+            pairs = np.indices((space.depths[group.depth] + 1,) * 2).reshape(2, -1).T
+            matrices.append(self.matrix(group, pairs[pairs.sum(axis=1) <= space.depths[group.depth]]))
+        return min(float(costs.min()) for costs in matrices), max(float(costs.max()) for costs in matrices)
 
     @staticmethod
     def _entries(covariance: FloatArray) -> list[list[FloatArray]]:
@@ -128,6 +136,10 @@ class CautiousCost:
         deviation = np.sqrt(np.maximum(variance, 0.0)) / costs
         factor: FloatArray = np.exp(self.quantile * deviation)
         return factor
+
+
+Cost: TypeAlias = CountModel | CautiousCost
+"""A cost as it goes into ratios: predicted, or with a margin."""
 
 
 def relative_covariance(model: CountModel, errors: FloatArray) -> FloatArray:

@@ -91,7 +91,7 @@ def test_sample_is_seeded_and_prints_names_that_can_be_piped(capsys):
 
 
 def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
-    path = tmp_path / "new" / "table.parquet"
+    path = tmp_path / "table.parquet"
     arguments = ["table", "-n", "20", "-s", "m", "--seed", "3", "-m", "latency_ms", "-m", "perplexity", "-o", str(path)]
     assert cli.run(arguments) == 0
     assert capsys.readouterr().out == f"260 rows: {path}\n"
