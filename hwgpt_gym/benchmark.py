@@ -13,8 +13,8 @@ import numpy.typing as npt
 from hwgpt_gym import analytic
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
-from hwgpt_gym.onboarding.devices import ProfiledDevice, get_device
-from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics
+from hwgpt_gym.onboarding.devices import ProfiledDevice, default_scale, get_device
+from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics, surrogates_of
 from hwgpt_gym.search_space import EMBED_DIM, GROUPS, Architecture, Encoded, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.cautious_cost import TERMS, CautiousCost
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes

@@ -198,7 +198,7 @@ def plot_front(
 def plot_values(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,

@@ -151,7 +151,8 @@ def _backend(plan: Plan, backend: str, command: str | None, conditions: dict[str
             if conditions.pop(key) != value:
                 raise ValueError(f"--backend onnxruntime measures {key} {value!r} only")
         return OnnxRuntimeBackend(**conditions)
-    from hwgpt_gym.onboarding.backends import CommandBackend, processor_name
+    from hwgpt_gym.onboarding.backends import processor_name
+    from hwgpt_gym.onboarding.command_backend import CommandBackend
     from hwgpt_gym.onboarding.records import Conditions
 
     about = {"backend": "command", "backend_version": command, "processor": processor_name()}

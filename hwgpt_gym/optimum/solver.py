@@ -104,8 +104,8 @@ def solve(
 
     Raises:
         ValueError: If the confidence is not legal, the objective does not fit the benchmark, or its optimum is to keep
-            limits that no architecture keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the benchmark's perplexity is not
-            the shipped one.
+            limits that no architecture keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the
+            benchmark's perplexity is not the shipped one.
 
     Example:
         >>> optimum = solve(Benchmark("s", "a6000"), {"latency_ms": "p30"})

@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from hwgpt_gym import Architecture, get_search_space
-from hwgpt_gym.onboarding.backends import CommandBackend, LayerBackend
+from hwgpt_gym.onboarding.backends import LayerBackend
+from hwgpt_gym.onboarding.command_backend import CommandBackend
 from hwgpt_gym.onboarding.layers import fit_layers, layer_posterior, layer_prior
 from hwgpt_gym.onboarding.plan import make_plan
 from hwgpt_gym.onboarding.prior import LEVEL, make_prior

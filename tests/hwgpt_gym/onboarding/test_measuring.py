@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from hwgpt_gym import Architecture, get_search_space
-from hwgpt_gym.onboarding.backends import CommandBackend
 from hwgpt_gym.onboarding.check import further, later_checks
+from hwgpt_gym.onboarding.command_backend import CommandBackend
 from hwgpt_gym.onboarding.fit import fit_log, fit_table
 from hwgpt_gym.onboarding.measure import Progress, measure
 from hwgpt_gym.onboarding.measurements import read_table
