@@ -154,7 +154,10 @@ class ActionValues:
     def _check_problem(self, problem: Rows | None, rows: int) -> Rows:
         if problem is None:
             return np.zeros(rows, dtype=np.intp)
-        problem, last = check_array("problem", problem, "iu", "positions of problems").astype(np.intp), len(self._problems) - 1
+        problem, last = (
+            check_array("problem", problem, "iu", "positions of problems").astype(np.intp),
+            len(self._problems) - 1,
+        )
         if problem.shape != (rows,) or np.any((problem < 0) | (problem > last)):
             raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {shown(problem)}")
         return problem
