@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_between, check_type, echo, is_number
+from hwgpt_gym.checks import check_array, check_between, check_type, echo, is_number
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
 from hwgpt_gym.search_space import Encoded, FloatArray
@@ -325,20 +325,26 @@ class BoundObjective:
             raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
         try:
-            quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            # As the solver does: first the margin, then the limit.
-            costs = {key: metrics[key] * margins[key] if key in margins else metrics[key] for key in bounds}
-            ratios = [costs[key] / bound for key, bound in bounds.items()]
+            perplexity = _numbers("perplexity", metrics["perplexity"])
+            costs = {key: _numbers(key, metrics[key]) for key in bounds}
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
-        for key, ratio in zip(bounds, ratios, strict=True):
-            if ratio.shape != quality.shape:
-                raise ValueError(
-                    f"{key!r} by its limit must have the shape {quality.shape} of the perplexity, got "
-                    f"{ratio.shape}; evaluate one device at a time"
-                )
-            if bounds[key] is self.limits[key] and isinstance(bounds[key], np.ndarray):
+        # As the solver does: first the margin, then the limit.
+        costs |= {key: costs[key] * _numbers(f"margins[{key!r}]", margins[key]) for key in margins if key in costs}
+        if jump is not None:
+            jump = _numbers("jump", jump)
+        if perplexity.ndim != 1 or (jump is not None and jump.shape not in ((), perplexity.shape)):
+            raise ValueError(f"perplexity and jump must have shape (n,), got {perplexity.shape}, {np.shape(jump)}")
+        quality = self.quality(perplexity)
+        for key, bound in bounds.items():
+            if bound is self.limits[key] and isinstance(bound, np.ndarray):
                 raise ValueError(f"{key!r} has a limit for every device: give the rows' own ones as limits")
+            if costs[key].shape != quality.shape or np.shape(bound) not in ((), quality.shape):
+                raise ValueError(
+                    f"{key!r} and its limit must have the shape {quality.shape} of the perplexity, got "
+                    f"{costs[key].shape} and {np.shape(bound)}; evaluate one device at a time"
+                )
+        ratios = [costs[key] / bound for key, bound in bounds.items()]
         if limits and jump is None and get_penalty(self.objective.penalty).needs_jump:
             raise ValueError(f"penalty {self.objective.penalty!r} needs the jump at other limits: give it as jump")
         return self.outcome(quality, ratios, jump)
@@ -361,13 +367,18 @@ class BoundObjective:
         return self.outcome(self.quality_of_log(log_perplexity), ratios, 0.0)
 
     def _check_limits(self, limits: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
-        arrays = {key: np.asarray(value, dtype=np.float64) for key, value in limits.items()}
+        arrays = {key: _numbers(f"limits[{key!r}]", value) for key, value in limits.items()}
         for key, array in arrays.items():
             if key not in self.limits:
                 raise ValueError(f"limit for {key!r}, which is not constrained: {list(self.limits)} are")
             if not (array > 0.0).all():
                 raise ValueError(f"limits[{key!r}] must be positive, got {array.min()}")
         return arrays
+
+
+def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return an argument as an array of numbers."""
+    return check_array(name, values, "iuf", "numbers").astype(np.float64, copy=False)
 
 
 def _check_limit(metric: str, limit: Limit) -> Limit:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_list, echo
+from hwgpt_gym.checks import check_flag, check_list, echo
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Limit, Objective, as_objective
 from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace, check_space
@@ -82,14 +82,12 @@ class OptunaObjective:
         conditional: bool = True,
     ) -> None:
         if objective is not None and metrics is not None:
-            raise ValueError(
-                f"give an objective or metrics to trade off, not both: {echo(objective)} and {echo(metrics)}"
-            )
+            both = f"{echo(objective)} and {echo(metrics)}"
+            raise ValueError(f"give an objective or metrics to trade off, not both: {both}")
         self.benchmark = check_benchmark(benchmark, "benchmark")
-        self.conditional = conditional
-        self.bound = (
-            None if metrics is not None else as_objective({} if objective is None else objective).bind(benchmark)
-        )
+        self.conditional = check_flag("conditional", conditional)
+        sought = as_objective({} if objective is None else objective)
+        self.bound = sought.bind(benchmark) if metrics is None else None
         self.metrics = self.bound.metrics if metrics is None else tuple(check_list("metrics", metrics, "metrics"))
         benchmark.check_one_device(self.metrics)
         self.directions = (

@@ -16,7 +16,7 @@ from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_between, check_list
-from hwgpt_gym.objective import Limit, Objective
+from hwgpt_gym.objective import Limit, as_objective
 from hwgpt_gym.pareto import losses_sign
 from hwgpt_gym.search_space import SearchSpace, check_space
 
@@ -47,7 +47,7 @@ class ArchitectureProblem(Problem):  # type: ignore[misc]  # pymoo has no types.
     ) -> None:
         self.benchmark = check_benchmark(benchmark, "benchmark")
         self.metrics = tuple(check_list("metrics", metrics, "metrics"))
-        self.limits = dict(Objective(constraints or {}).bind(benchmark).limits)
+        self.limits = dict(as_objective({} if constraints is None else constraints).bind(benchmark).limits)
         self._keys = tuple(dict.fromkeys((*self.metrics, *self.limits)))
         benchmark.check_one_device(self._keys)
         self._signs = losses_sign(self.metrics)
