@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Never
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
-from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import DEFAULT_PENALTY
@@ -97,7 +97,7 @@ class HWGPTEnv(OneLaneEnv):
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
     | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
-    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` for none                       |
+    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
     | `penalty`        | `"exact"`               | What exceeding a limit costs, see above              |
     | `penalty_weight` | the penalty's own       | A number from 1e-6 to 1e4                            |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
@@ -152,7 +152,7 @@ class HWGPTEnv(OneLaneEnv):
         self,
         device: DeviceArgument = "a6000",
         scale: str = "s",
-        constraint: ConstraintArgument | None = None,
+        constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,

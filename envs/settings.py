@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.checks import check_integer
@@ -18,8 +19,8 @@ DeviceArgument: TypeAlias = str | Sequence[str]
 ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
-"""The constraint of an environment that is given none: the median latency of the search space on its device."""
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = MappingProxyType({"latency_ms": "p50"})
+"""The constraint of an environment that is not told which: the median latency of the search space on its device."""
 
 
 class LimitRange(NamedTuple):
@@ -83,7 +84,7 @@ class Settings:
 def make_settings(
     device: DeviceArgument = "a6000",
     scale: str = "s",
-    constraint: ConstraintArgument | None = None,
+    constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
     *,
     penalty: str = DEFAULT_PENALTY,
     penalty_weight: float | None = None,
@@ -107,7 +108,7 @@ def make_settings(
         check_integer("world", world, 0)
     devices, several = _check_devices(device)
     if constraint is None:
-        constraint = DEFAULT_CONSTRAINT
+        constraint = {}
     if not isinstance(constraint, Mapping):
         raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())

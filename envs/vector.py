@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
-from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.search_space import FloatArray
@@ -58,7 +58,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
         scale: str = "s",
-        constraint: ConstraintArgument | None = None,
+        constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,

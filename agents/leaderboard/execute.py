@@ -27,6 +27,7 @@ from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.console import messages
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
 
@@ -110,8 +111,9 @@ def run_leaderboard(
     folder = Path(folder)
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     cells = list(suite.cells())
-    # Now rather than in the processes: it may be no folder, or read only.
+    # Now rather than after the work: it may be no folder, or hold what is damaged.
     folder.mkdir(parents=True, exist_ok=True)
+    read_sessions(folder)
     missing = [cell for cell in cells if not _is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
@@ -127,7 +129,7 @@ def run_leaderboard(
                 logger.error("%s", failures[-1])
     finally:
         if missing:
-            _note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
+            note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} searches failed, the first one: {failures[0]}")
     return folder
@@ -147,7 +149,10 @@ def _execute(
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with single_threaded_pool(workers) as pool, Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
+    with (
+        single_threaded_pool(workers) as pool,
+        Progress(*columns, TimeRemainingColumn(), console=messages, disable=not progress) as bar,
+    ):
         task = bar.add_task("Searching", total=len(cells))
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
@@ -156,7 +161,7 @@ def _execute(
             yield cell, future.exception()
 
 
-def _note_session(folder: Path, session: Session) -> None:
+def note_session(folder: Path, session: Session) -> None:
     """Add to the record of what ran when; the report says how long it took altogether."""
     from filelock import FileLock
 
@@ -177,6 +182,8 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
         return []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError(f"a list is needed, not {type(entries).__name__}")
         # Suites were called profiles once.
         return [Session(**{"suite" if key == "profile" else key: entry[key] for key in entry}) for entry in entries]
     except (ValueError, TypeError, KeyError, RecursionError) as error:

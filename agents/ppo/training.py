@@ -128,9 +128,10 @@ def make_model(
     """
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
 
     algorithm: Any = MaskablePPO if masked else PPO
-    return algorithm(
+    model = algorithm(
         policy_class(masked),
         env,
         n_steps=settings["n_steps"],
@@ -146,6 +147,10 @@ def make_model(
         seed=seed % 2**31,
         device="cpu",
     )
+    if tensorboard is None:
+        # Otherwise every training leaves an empty folder among the temporary ones.
+        model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
 
 
 @contextmanager

@@ -66,6 +66,7 @@ def test_optimum_is_that_of_brute_force(
     assert worst(bench, objective).reward == pytest.approx(outcome.reward.min(), rel=1e-15, abs=1e-15)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, penalty=st.sampled_from(list(PENALTIES)), constraints=constraint_sets)
 def test_runner_up_is_the_best_of_other_counts(seed: int, penalty: Any, constraints: dict[str, str]) -> None:
@@ -129,6 +130,7 @@ def test_front_is_that_of_brute_force(space: SearchSpace, seed: int, quality: st
     np.testing.assert_array_equal(front.values, np.stack([evaluated[metric] for metric in metrics], axis=1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(seed=SEEDS)
 def test_extremes_are_those_of_brute_force(seed: int) -> None:
@@ -144,6 +146,7 @@ def test_extremes_are_those_of_brute_force(seed: int) -> None:
     assert (least, greatest) == (log_perplexity.min(), log_perplexity.max())
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, limit=st.floats(1.0, 40.0))
 def test_nearest_to_limit_is_that_of_brute_force(seed: int, limit: float) -> None:
