@@ -96,7 +96,7 @@ class HWGPTEnv(OneLaneEnv):
     | Argument         | Default                 | Meaning                                              |
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
-    | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
+    | `scale`          | `"s"`, or the profile's | The search space: `"s"`, `"m"` or `"l"`              |
     | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
     | `penalty`        | `"exact"`               | What exceeding a limit costs, see above              |
     | `penalty_weight` | the penalty's own       | A number from 1e-6 to 1e4                            |
@@ -105,6 +105,12 @@ class HWGPTEnv(OneLaneEnv):
     | `regret`         | `None`                  | Whether to report `regret`; `None`: without a context|
     | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
+    | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+
+    A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
+    it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
+    times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`), so that a limit which holds here holds on the real
+    device; limits that are quantiles stay those of predictions, and `info` reports predictions.
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
@@ -151,7 +157,7 @@ class HWGPTEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
@@ -160,6 +166,7 @@ class HWGPTEnv(OneLaneEnv):
         regret: bool | None = None,
         world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -173,6 +180,7 @@ class HWGPTEnv(OneLaneEnv):
             noise=noise,
             regret=regret,
             world=world,
+            confidence=confidence,
         )
         task = get_task(settings)
         task.warn_of_limits()

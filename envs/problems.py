@@ -139,7 +139,7 @@ class Problems:
         return best
 
     def _bench_of(self, device: int) -> Benchmark:
-        return self._bench.on(self._settings.devices[device])
+        return self._bench.on(self._bench.devices[device])
 
     def _bind_lowest(self, device: int) -> BoundObjective:
         return self._settings.lowest.bind(self._bench_of(device))
@@ -151,7 +151,8 @@ class Problems:
         """Return the costs of the exact front of the one limited cost, ascending, and their qualities."""
         from hwgpt_gym.optimum import pareto_front
 
-        front = pareto_front(self._bench_of(device), (self._settings.constrained[0], "perplexity"))
+        metrics = (self._settings.constrained[0], "perplexity")
+        front = pareto_front(self._bench_of(device), metrics, self._settings.confidence)
         return front.values[:, 0], self._lowest(device).quality(front.values[:, 1])
 
     def _solve_one(self, device: int, limits: tuple[float, ...]) -> Optimum:

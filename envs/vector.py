@@ -38,6 +38,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         regret: Whether the end of an episode reports how far it is from the optimum.
         world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        confidence: With which each limit is to hold; ``None`` without a margin.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -57,7 +58,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
@@ -66,6 +67,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         regret: bool | None = None,
         world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -81,6 +83,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
             noise=noise,
             regret=regret,
             world=world,
+            confidence=confidence,
         )
         task = get_task(settings)
         task.warn_of_limits()

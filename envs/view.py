@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import (
@@ -153,7 +152,7 @@ def view_of(episodes: Episodes, lane: int) -> View:
     position, num_decisions = int(construction.position[lane]), construction.num_decisions_of(lane)
     view = View(
         space=task.space,
-        device=get_device(task.settings.devices[device]).label,
+        device=task.bench.devices[device].label,
         choices=tuple(construction.encoded[lane].tolist()),
         position=position,
         num_decisions=num_decisions,

@@ -104,7 +104,9 @@ class Group:
         return [
             item
             for item in records
-            if item.cell.scale == self.scale and item.cell.device in self.devices and item.cell.agent.name in agents
+            if item.cell.scale == self.scale
+            and item.cell.device_name in self.devices
+            and item.cell.agent.name in agents
         ]
 
 
@@ -117,16 +119,16 @@ def groups(records: Sequence[Record]) -> list[Group]:
     result = []
     for scale in dict.fromkeys(item.cell.scale for item in records):
         of_scale = [item for item in records if item.cell.scale == scale]
-        order = tuple(dict.fromkeys(item.cell.device for item in of_scale))
+        order = tuple(dict.fromkeys(item.cell.device_name for item in of_scale))
         covered: dict[str, set[str]] = {}
         for item in of_scale:
-            covered.setdefault(item.cell.agent.name, set()).add(item.cell.device)
+            covered.setdefault(item.cell.agent.name, set()).add(item.cell.device_name)
         parts = {tuple(device for device in order if device in devices) for devices in covered.values()}
         for devices in sorted(parts, key=lambda part: (-len(part), part)):
             inside = [
                 item
                 for item in of_scale
-                if item.cell.device in devices and covered[item.cell.agent.name].issuperset(devices)
+                if item.cell.device_name in devices and covered[item.cell.agent.name].issuperset(devices)
             ]
             result.append(Group(scale, devices, inside, whole=devices == order))
     return result

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from hwgpt_gym.console import format_metric, make_table, messages
-from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -131,7 +130,7 @@ def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
 def title_of(config: RunConfig, optimum: Optimum) -> str:
     """Return what stands above a run."""
     limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.limits.items()]
-    device = DEVICES[config.device].label
+    device = config.device_label
     return f"{config.agent} on {device}, scale {config.scale}, {', '.join(limits) or 'no limit'}"
 
 

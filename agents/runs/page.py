@@ -10,7 +10,6 @@ from typing import Final
 
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
 from hwgpt_gym.console import format_metric
-from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.files import write_text
 from hwgpt_gym.metrics import METRICS
 
@@ -88,7 +87,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _title(config: RunConfig) -> str:
-    return escape(f"{_AGENTS.get(config.agent, config.agent)} on {DEVICES[config.device].label}")
+    return escape(f"{_AGENTS.get(config.agent, config.agent)} on {config.device_label}")
 
 
 def _lead(config: RunConfig, summary: RunSummary) -> str:

@@ -123,7 +123,7 @@ class Run:
     def _score(self, encoded: Encoded, evaluations: int) -> Scored:
         benchmark, bound = self.config.benchmark, self.optimum.objective
         metrics = benchmark.evaluate(encoded)
-        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics}, margins=bound.margins(encoded))
         return Scored(
             architecture=str(benchmark.space.decode(encoded)[0]),
             reward=float(outcome.reward[0]),
@@ -281,7 +281,8 @@ def save_run(run: Run, summary: RunSummary, folder: Path) -> Path:
     run.random.save(folder / "random.parquet", optimum)
     if run.policy is not None:
         objective = config.objective.to_dict()
-        notes = {"agent": config.agent, "device": config.device, "objective": objective}
+        device = {"device": config.device, "device_content": config.device_content}
+        notes = {"agent": config.agent, **device, "objective": objective}
         run.policy.save(folder / POLICY, **notes, budget=config.budget, seed=config.seed)
     write_text(folder / SUMMARY, summary.to_json())
     save_learning_curve(result, optimum, folder / "learning_curve.png", target=config.target, random=run.random)

@@ -16,11 +16,12 @@ from hwgpt_gym.cli.options import (
     DEFAULT_PENALTY,
     PICTURES,
     Budget,
+    Confidence,
     Constraint,
     Device,
+    DeviceScale,
     Json,
     PenaltyForm,
-    Scale,
     Seed,
     Weight,
     check_at_least,
@@ -41,11 +42,12 @@ plot_app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
 def optimum(
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
     worlds: WorldsOption = 0,
+    confidence: Confidence = None,
     as_json: Json = False,
 ) -> None:
     """Solve for the certified optimum: the best architecture of the whole space under the limits.
@@ -57,7 +59,7 @@ def optimum(
     """
     from hwgpt_gym.optimum import solve
 
-    objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
+    objective, bench = make_objective(constraint, penalty, weight, confidence), make_benchmark(scale, device)
     begin = time.perf_counter()
     found = solve(bench, objective, worlds)
     seconds = time.perf_counter() - begin
@@ -65,7 +67,7 @@ def optimum(
     metrics = floats(found.metrics)
     if as_json:
         limits = floats(found.objective.limits)
-        description = {"device": bench.devices[0].name, "scale": scale, "objective": objective.to_dict()}
+        description = {"device": bench.devices[0].name, "scale": bench.scale, "objective": objective.to_dict()}
         described = {"architecture": str(found.architecture), **outcome, "metrics": metrics, **description}
         best = found.constrained
         constrained = None if best is None else {"architecture": str(best.architecture), "reward": best.reward}
@@ -76,7 +78,7 @@ def optimum(
     earned = f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
     verdict = ("within the limits", "green") if outcome["feasible"] else ("over the limits", "red")
     output.print(Text.assemble(earned, verdict))
-    title = f"{found.title.capitalize()} of scale {scale} on {bench.devices[0].label}"
+    title = f"{found.title.capitalize()} of scale {bench.scale} on {bench.devices[0].label}"
     columns = ("metric", "value", "limit", "used")
     output.print(make_table(title, columns, limit_rows(metrics, found.objective), right=(1, 2, 3)))
     if found.objective.unmeetable:
@@ -93,7 +95,7 @@ def optimum(
 def pareto(
     context: typer.Context,
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     metric: Annotated[
         list[str],
         typer.Option(
@@ -101,6 +103,7 @@ def pareto(
         ),
     ] = ["perplexity", "latency_ms"],  # noqa: B006  # Typer copies it.
     number: Annotated[int, typer.Option("--rows", help="Rows of the table, spread evenly over the front.")] = 20,
+    confidence: Confidence = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the whole front to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the front to this file (two metrics).")] = None,
     as_json: Json = False,
@@ -123,7 +126,7 @@ def pareto(
         if len(metric) != 2:
             raise ValueError(f"--plot draws fronts of two metrics, got {len(metric)}: {', '.join(metric)}")
     bench = make_benchmark(scale, device)
-    front = pareto_front(bench, metric)
+    front = pareto_front(bench, metric, confidence)
     if csv:
         _write_front(front, csv)
     if plot:
@@ -141,7 +144,7 @@ def pareto(
         )
         for i in chosen
     ]
-    title = f"Exact Pareto front of scale {scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
+    title = f"Exact Pareto front of scale {bench.scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
     columns = [*(METRICS[key].label for key in metric), "architecture"]
     output.print(make_table(title, columns, rows, right=range(len(metric))))
 
@@ -163,7 +166,7 @@ def _write_front(front: ParetoFront, path: Path) -> None:
 def plot_front(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     dataset: Annotated[
         Path | None,
         typer.Option("--dataset", help="Draw this dataset's architectures too; by default that of HWGPT_DATASET."),
@@ -189,7 +192,7 @@ def plot_front(
     front = pareto_front(bench)
     compared = {"random": bench.space.sample(np.random.default_rng(seed), samples)}
     if dataset or default_dataset_path():
-        compared["dataset"] = load_dataset(dataset)[scale].encoded
+        compared["dataset"] = load_dataset(dataset)[bench.scale].encoded
     figure = new_figure()
     axes = figure.add_subplot()
     plotting.plot_front(bench, front, sampled=compared["random"], measured=compared.get("dataset"), axes=axes)
@@ -208,7 +211,7 @@ def plot_front(
 def plot_values(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,

@@ -14,8 +14,8 @@ import numpy.typing as npt
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.penalties import get_penalty, outcome
 from hwgpt_gym.search_space import FIRST_LAYER, NUM_CHOICES, Encoded, FloatArray, Group, IntArray
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_tables import MLP_CHAIN, cost_matrix, count_states
-from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.suffix_tables import state_index
 
 _CHUNK: Final = 1 << 15
@@ -37,7 +37,7 @@ class Problem(NamedTuple):
     """
 
     objective: Objective
-    costs: tuple[CountModel, ...]
+    costs: tuple[Cost, ...]
     limits: tuple[float, ...]
     jump: float
     log_perplexity_range: tuple[float, float]
@@ -53,7 +53,7 @@ class Problem(NamedTuple):
         Raises:
             ValueError: If a limited cost depends on the device and the benchmark is not of one.
         """
-        costs = tuple(bound.bench.count_model(metric) for metric in bound.limits)
+        costs = tuple(bound.cost(metric) for metric in bound.limits)
         limits = tuple(float(limit) for limit in bound.limits.values())
         return cls(bound.objective, costs, limits, bound.jump if jump is None else jump, bound.log_perplexity_range)
 

@@ -30,8 +30,8 @@ from hwgpt_gym.search_space import (
     SearchSpace,
     layers_of,
 )
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import count_features
 
 MLP_CHAIN: Final = 0
@@ -143,25 +143,18 @@ def chain_tables(model: ChainModel, *, greatest: bool = False) -> ChainTables:
     return cached[greatest]
 
 
-def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray:
-    """Return a group's costs by state of the MLP chain and state of the head chain.
-
-    The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
-    whoever sits on a limit is on the same side of it here and there.
+def cost_matrix(cost: Cost, group: Group, states: IntArray) -> FloatArray:
+    """Return a group's costs by state of the MLP chain and state of the head chain (:meth:`CountModel.matrix`).
 
     Args:
-        model: The cost, of one device.
+        cost: The cost, of one device.
         group: The group.
         states: The counts of every state, ``int64 (S, 2)``.
 
     Returns:
         ``float64 (S, S)``.
     """
-    constant, mlp, head = model.count_tables(group)
-    second, third = states.T
-    costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
-    costs += head[1] * third
-    return costs
+    return cost.matrix(group, states)
 
 
 @lru_cache
