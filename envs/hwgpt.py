@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
@@ -10,7 +10,12 @@ from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
+from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
+from hwgpt_gym.search_space import FloatArray
+
+if TYPE_CHECKING:
+    from hwgpt_gym.optimum import Optimum
 
 __all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
 
@@ -56,9 +61,14 @@ class HWGPTEnv(OneLaneEnv):
 
     ## Rewards
     0 until the last decision, then `quality - penalty`. Quality is log-perplexity scaled to [0, 1] by its exact
-    extremes over the search space. With `r` the ratios of costs to limits and `w` the weight, the penalty is
+    extremes over the search space. With `r` the ratios of costs to limits, `w` the weight and `c` the jump, the
+    penalty is
 
     PENALTIES
+
+    The jump of `exact` is the least one under which the best reward is that of the best architecture that keeps every
+    limit, plus 0.005: it is known exactly, for each device and limit, and found at the first reward. Under `hinge`,
+    `absolute` and `power` the best reward may be that of an architecture that exceeds a limit a little.
 
     With `shaping=True` every step also earns the change of a potential: the predicted reward of the architecture with
     the middle choice wherever none is taken yet, less that of the start (Ng et al., ICML 1999). The last step takes
@@ -77,24 +87,44 @@ class HWGPTEnv(OneLaneEnv):
     and end with a context: `device` and `constraint` (costs to limits in their units). At the end: `architecture`
     (upstream's name, read by :meth:`hwgpt_gym.Architecture.from_string`), every metric (`perplexity`, `accuracy`,
     `latency_ms`, `energy_j`, `float16_memory_mb`, `bfloat16_memory_mb`, `params`, `flops`; equal to what
-    :meth:`hwgpt_gym.Benchmark.evaluate` says), `quality`, `penalty` and `feasible`.
+    :meth:`hwgpt_gym.Benchmark.evaluate` says), `quality`, `penalty` and `feasible`; and `regret`, the reward of the
+    optimum less that of the architecture, without noise and shaping: 0 is the best architecture there is. `optimum()`
+    returns that one (:class:`hwgpt_gym.optimum.Optimum`), solved once and then remembered.
 
     ## Arguments
 
     | Argument         | Default                 | Meaning                                              |
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
-    | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
+    | `scale`          | `"s"`, or the profile's | The search space: `"s"`, `"m"` or `"l"`              |
     | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
-    | `penalty`        | `"hinge"`               | `"hinge"`, `"absolute"`, `"power"` or `"hard"`       |
-    | `penalty_weight` | the penalty's own       | A positive number                                    |
+    | `penalty`        | `"exact"`               | What exceeding a limit costs, see above              |
+    | `penalty_weight` | the penalty's own       | A number from 1e-6 to 1e4                            |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
     | `noise`          | `False`                 | Whether latency and energy are measured              |
+    | `regret`         | `None`                  | Whether to report `regret`; `None`: without a context|
+    | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
+    | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+
+    A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
+    it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
+    times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`), so that a limit which holds here holds on the real
+    device; limits that are quantiles stay those of predictions, and `info` reports predictions.
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
-    of either, from which each episode draws. With `noise=True` latency and energy are what a single measurement would
-    show, drawn from `np_random`; otherwise those of the device in its median state.
+    of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
+    every device; otherwise the error says the least value that can be met.
+
+    With `noise=True` latency and energy are what a single measurement would show, drawn from `np_random`; otherwise
+    those of the device in its median state. Jump, optimum and regret refer to predictions either way, and the expected
+    noisy reward has another optimum: at its limit, an architecture's measured cost exceeds it about half of the time.
+
+    With `regret=True` where there is a context, one limit under `exact` or `hard` is a look-up; otherwise every context
+    is solved.
+
+    A `world` is another model of perplexity and accuracy that the measurements could have come from
+    (`docs/surrogates.md`); quality is scaled by its own extremes.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
@@ -120,19 +150,23 @@ class HWGPTEnv(OneLaneEnv):
     - Tan et al., *MnasNet: Platform-Aware Neural Architecture Search for Mobile*, CVPR 2019.
 
     ## Version History
-    - v0: Initial version.
+    - v0: 0.2.0: the default penalty is `exact`, and `regret` is reported; `penalty="hinge"` gives the rewards of 0.1.0.
+      0.1.0: initial version.
     """
 
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
-        penalty: str = "hinge",
+        penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
+        regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -144,8 +178,32 @@ class HWGPTEnv(OneLaneEnv):
             penalty_weight=penalty_weight,
             shaping=shaping,
             noise=noise,
+            regret=regret,
+            world=world,
+            confidence=confidence,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
+
+    def optimum(self) -> Optimum:
+        """Solve the current problem exactly: the best architecture of the space on this device under these limits.
+
+        Returns:
+            The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
+        """
+        return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action: the greatest reward that the episode can still end with after it.
+
+        Rewards are without noise and shaping, in the episode's context.
+
+        Returns:
+            ``float64 (3,)``, ``-inf`` for an action that is no choice of its own: action 2 at ``bias``, and all of them
+            once the architecture is complete.
+        """
+        episodes = self._episodes
+        values: FloatArray = episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)[0]
+        return values
 
 
 HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

@@ -10,7 +10,6 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.one_lane import OneLaneEnv
@@ -62,6 +61,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode.
 
     Raises:
@@ -71,14 +71,15 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
-        task, reward = _make_task(device, scale, costs, noise)
+        task, reward = _make_task(device, scale, costs, noise, world)
         super().__init__(task, reward, render_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
@@ -106,7 +107,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
 
         task = self._episodes.task
         device = int(self._episodes.contexts.device[0])
-        bench = Benchmark(task.settings.scale, task.settings.devices[device])
+        bench = task.bench.on(task.bench.devices[device])
         front = pareto_front(bench, ("perplexity", *self.costs))
         medians = [bench.quantile(key, 0.5) for key in self.costs]
         quality = task.objective.quality(front.values[:, 0])
@@ -126,6 +127,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
@@ -146,25 +148,36 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
+        world: int | None = None,
         render_mode: str | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
-        task, reward = _make_task(device, scale, costs, noise)
+        task, reward = _make_task(device, scale, costs, noise, world)
         super().__init__(num_envs, task, reward, render_mode, autoreset_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
         self.reward_dim = 1 + len(self.costs)
 
 
-def _make_task(device: DeviceArgument, scale: str, costs: Sequence[str], noise: bool) -> tuple[Task, VectorReward]:
+def _make_task(
+    device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool, world: int | None
+) -> tuple[Task, VectorReward]:
     # Gauges compare costs to the medians, which therefore stand where limits would.
-    settings = make_settings(device, scale, dict.fromkeys(_check_costs(costs), "p50"), penalty="hinge", noise=noise)
+    settings = make_settings(
+        device,
+        scale,
+        dict.fromkeys(_check_costs(costs), "p50"),
+        penalty="hinge",
+        noise=noise,
+        regret=False,
+        world=world,
+    )
     task = get_task(settings)
     return task, VectorReward(task.constrained, task.generator.medians)
 

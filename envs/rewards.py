@@ -11,7 +11,7 @@ from hwgpt_gym.envs.contexts import Contexts
 from hwgpt_gym.envs.task import Score
 from hwgpt_gym.search_space import FloatArray
 
-_OF_CONSTRAINTS: Final = frozenset({"penalty", "feasible", "constraint"})
+_OF_CONSTRAINTS: Final = frozenset({"penalty", "feasible", "constraint", "regret"})
 
 
 class Reward(Protocol):

@@ -6,8 +6,8 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -15,11 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import NOISE_UNIFORMS, Benchmark
+from hwgpt_gym.devices import Device
 from hwgpt_gym.envs.construction import ObservationLayout
 from hwgpt_gym.envs.contexts import ContextGenerator, Contexts
 from hwgpt_gym.envs.naming import names_of
+from hwgpt_gym.envs.problems import Problems
 from hwgpt_gym.envs.settings import Settings
-from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.objective import BoundObjective
+from hwgpt_gym.onboarding.devices import content_of, get_device
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 
@@ -31,15 +34,17 @@ class Score:
     Attributes:
         outcome: Reward, quality, penalty and feasibility, arrays ``(m,)``.
         metrics: Every metric, ``float64 (m,)``; measured ones where the task is noisy.
+        predicted_reward: The reward without noise, ``float64 (m,)``.
     """
 
     outcome: Outcome
     metrics: dict[str, FloatArray]
+    predicted_reward: FloatArray
 
     def of(self, rows: npt.NDArray[np.intp]) -> Score:
         """Return copies of some rows."""
         metrics = {key: values[rows] for key, values in self.metrics.items()}
-        return Score(Outcome._make(values[rows] for values in self.outcome), metrics)
+        return Score(Outcome._make(values[rows] for values in self.outcome), metrics, self.predicted_reward[rows])
 
 
 class Task:
@@ -55,20 +60,23 @@ class Task:
         layout: The columns of an observation.
         constrained: The constrained costs.
         objective: The objective with the low end of every limit, bound to the benchmark.
+        problems: What is optimal in contexts.
         num_score_uniforms: How many uniform numbers the score of an architecture takes.
 
     Raises:
-        ValueError: If the low end of a limit's range is above its high end.
+        ValueError: If the low end of a limit's range is above its high end, or the optimum is to keep limits that no
+            architecture keeps on one of the devices.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._several = len(settings.devices) > 1
-        self.bench = Benchmark(settings.scale, list(settings.devices) if self._several else settings.devices[0])
+        devices = _find_devices(settings)
+        self.bench = Benchmark(settings.scale, devices if self._several else devices[0], world=settings.world)
         self.space = self.bench.space
         self.constrained = settings.constrained
-        self._objective = settings.lowest
-        self.objective: BoundObjective = self._objective.bind(self.bench)
+        self.objective: BoundObjective = settings.lowest.bind(self.bench)
+        self.problems = Problems(settings, self.bench)
         self.generator = ContextGenerator(settings, self.bench)
         self.layout = ObservationLayout(self.space, self.generator.parts)
         self.num_score_uniforms = NOISE_UNIFORMS if settings.noise else 0
@@ -89,40 +97,57 @@ class Task:
                 if not given.
         """
         metrics = self._evaluate(encoded, contexts.device, self.bench.metrics)
-        if uniforms is not None:
-            factors = self.bench.noise_factors(uniforms, encoded[:, EMBED_DIM], contexts.device)
-            metrics |= {key: metrics[key] * factor for key, factor in factors.items()}
-        return Score(self._outcome(metrics, contexts), metrics)
+        predicted = self._outcome(encoded, metrics, contexts)
+        if uniforms is None:
+            return Score(predicted, metrics, predicted.reward)
+        factors = self.bench.noise_factors(uniforms, encoded[:, EMBED_DIM], contexts.device)
+        metrics |= {key: metrics[key] * factor for key, factor in factors.items()}
+        return Score(self._outcome(encoded, metrics, contexts), metrics, predicted.reward)
 
     def predict_reward(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
         """Return the reward of complete architectures without noise, ``float64 (m,)``: the potential of shaping."""
         keys = ("perplexity", *self.constrained)
-        return self._outcome(self._evaluate(encoded, contexts.device, keys), contexts).reward
+        return self._outcome(encoded, self._evaluate(encoded, contexts.device, keys), contexts).reward
 
     def report(self, encoded: Encoded, contexts: Contexts, score: Score) -> dict[str, Any]:
         """Put together the information at the end of episodes, arrays ``(m,)`` by key."""
+        regret = {}
+        if self.settings.regret:
+            regret["regret"] = self.problems.optimal_rewards(contexts) - score.predicted_reward
         return {
             "architecture": names_of(self.space, encoded),
             **score.metrics,
             "quality": score.outcome.quality,
             "penalty": score.outcome.penalty,
             "feasible": score.outcome.feasible,
+            **regret,
             **self.generator.info(contexts),
         }
-
-    def objective_of(self, device: int, limits: Sequence[float]) -> tuple[str, Objective]:
-        """Return the device and the objective of one context, for the exact solver."""
-        constraints = {key: float(value) for key, value in zip(self.constrained, limits, strict=True)}
-        return self.settings.devices[device], replace(self._objective, constraints=constraints)
 
     def _evaluate(self, encoded: Encoded, device: npt.NDArray[np.intp], keys: tuple[str, ...]) -> dict[str, FloatArray]:
         if self._several:
             return self.bench.evaluate_on(encoded, device, keys)
         return self.bench.evaluate(encoded, keys)
 
-    def _outcome(self, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
-        ratios = [metrics[key] / contexts.limits[:, i] for i, key in enumerate(self.constrained)]
-        return self.objective.outcome(self.objective.quality(metrics["perplexity"]), ratios)
+    def _outcome(self, encoded: Encoded, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
+        margins = self.objective.margins(encoded, contexts.device)
+        costs = [metrics[key] * margins[key] if key in margins else metrics[key] for key in self.constrained]
+        ratios = [cost / contexts.limits[:, i] for i, cost in enumerate(costs)]
+        quality = self.objective.quality(metrics["perplexity"])
+        return self.objective.outcome(quality, ratios, self.problems.jumps(contexts))
+
+
+def _find_devices(settings: Settings) -> list[Device]:
+    """Find the devices of settings, which may come from another process.
+
+    Raises:
+        ValueError: If a profile is not the one that the settings were made of.
+    """
+    devices = list(map(get_device, settings.devices))
+    for device, content, reference in zip(devices, settings.contents, settings.devices, strict=True):
+        if content_of(device) != content:
+            raise ValueError(f"the device {reference!r} has changed since the environment's settings were made")
+    return devices
 
 
 @lru_cache(maxsize=64)

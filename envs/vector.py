@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Never
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Never
 
 from gymnasium.vector import AutoresetMode
 
@@ -11,6 +13,11 @@ from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
+from hwgpt_gym.objective import DEFAULT_PENALTY
+from hwgpt_gym.search_space import FloatArray
+
+if TYPE_CHECKING:
+    from hwgpt_gym.optimum import Optimum
 
 
 class HWGPTVectorEnv(ManyLaneEnv):
@@ -28,7 +35,10 @@ class HWGPTVectorEnv(ManyLaneEnv):
         penalty_weight: How much.
         shaping: Whether steps earn the change of a potential.
         noise: Whether costs are measurements instead of predictions.
+        regret: Whether the end of an episode reports how far it is from the optimum.
+        world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        confidence: With which each limit is to hold; ``None`` without a margin.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -48,13 +58,16 @@ class HWGPTVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
-        penalty: str = "hinge",
+        penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
         noise: bool = False,
+        regret: bool | None = None,
+        world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -68,5 +81,30 @@ class HWGPTVectorEnv(ManyLaneEnv):
             penalty_weight=penalty_weight,
             shaping=shaping,
             noise=noise,
+            regret=regret,
+            world=world,
+            confidence=confidence,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
+
+    def optimum(self, lanes: Sequence[int] | None = None) -> list[Optimum]:
+        """Solve the current problems of some lanes, or of all, exactly; equal ones are solved once.
+
+        Args:
+            lanes: The lanes, by number.
+
+        Raises:
+            ValueError: If there is no such lane.
+        """
+        numbers = range(self.num_envs) if lanes is None else [operator.index(lane) for lane in lanes]
+        if any(not 0 <= lane < self.num_envs for lane in numbers):
+            raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
+        return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
+
+        As :meth:`HWGPTEnv.action_values <hwgpt_gym.envs.hwgpt.HWGPTEnv.action_values>`.
+        """
+        episodes = self._episodes
+        return episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)

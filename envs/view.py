@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Any
+from typing import Any, Final
 
-from hwgpt_gym.devices import get_device
+import numpy as np
+
 from hwgpt_gym.envs.episodes import Episodes
-from hwgpt_gym.envs.task import Task
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import (
     BIAS,
@@ -20,6 +19,9 @@ from hwgpt_gym.search_space import (
     NOT_SET,
     SearchSpace,
 )
+
+_SEEN: Final = 5e-4
+"""The least loss of a decision that is written out."""
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class View:
         result: What it earns, predicted while the architecture is incomplete.
         gauges: Every constrained cost.
         optimum: What the best architecture earns, once this one is complete and if it is known.
+        lost: By how much each decision lowered the greatest reward within reach, where the optimum is known; ``D``
+            numbers, 0 where no decision exists.
         reference: What the gauges' limits are called.
         result_name: What the result's reward is called.
     """
@@ -84,6 +88,7 @@ class View:
     result: Result
     gauges: tuple[Gauge, ...]
     optimum: Result | None
+    lost: tuple[float, ...] = ()
     reference: str = "limit"
     result_name: str = "reward"
 
@@ -120,6 +125,13 @@ class View:
         return chosen[: (self.num_decisions - FIRST_LAYER) // 2]
 
     @property
+    def losses(self) -> list[tuple[str, float]]:
+        """The decisions that lost something that can be seen in three digits, in words, the most first."""
+        layers = [f"{kind} of layer {i + 1}" for i in range(self.space.max_layers) for kind in ("MLP", "heads")]
+        named = zip([*self.space.decision_names[:FIRST_LAYER], *layers], self.lost, strict=False)
+        return sorted([(name, lost) for name, lost in named if lost >= _SEEN], key=lambda item: -item[1])
+
+    @property
     def headline(self) -> str:
         """What is decided next, in words."""
         if self.complete:
@@ -140,7 +152,7 @@ def view_of(episodes: Episodes, lane: int) -> View:
     position, num_decisions = int(construction.position[lane]), construction.num_decisions_of(lane)
     view = View(
         space=task.space,
-        device=get_device(task.settings.devices[device]).label,
+        device=task.bench.devices[device].label,
         choices=tuple(construction.encoded[lane].tolist()),
         position=position,
         num_decisions=num_decisions,
@@ -154,19 +166,14 @@ def view_of(episodes: Episodes, lane: int) -> View:
     )
     if not episodes.reward.constrained:
         return replace(view, result=Result(quality, quality), reference="median", result_name="quality")
-    return replace(view, optimum=_optimum(task, device, limits)) if view.complete else view
+    if not view.complete:
+        return view
+    row = np.array([lane])
+    lost = task.problems.decision_regrets(construction.encoded[row], episodes.contexts.of(row))[0]
+    return replace(view, optimum=_optimum(episodes, lane), lost=tuple(lost.tolist()))
 
 
-@lru_cache(maxsize=256)
-def _optimum(task: Task, device: int, limits: tuple[float, ...]) -> Result | None:
-    """Return what the best architecture of a context earns, proven; ``None`` if no architecture is feasible."""
-    from hwgpt_gym.benchmark import Benchmark
-    from hwgpt_gym.optimum import solve
-
-    name, objective = task.objective_of(device, limits)
-    try:
-        optimum = solve(Benchmark(task.settings.scale, name), objective)
-    except ValueError:
-        # Under the hard penalty there may be no feasible architecture.
-        return None
+def _optimum(episodes: Episodes, lane: int) -> Result:
+    """Return what the best architecture of a lane's context earns, proven."""
+    optimum = episodes.task.problems.optimum(episodes.contexts, lane)
     return Result(optimum.reward, float(optimum.outcome.quality[0]))

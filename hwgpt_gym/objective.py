@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from numbers import Real
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -22,9 +23,13 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_between
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
-from hwgpt_gym.penalties import Outcome, get_penalty, outcome
-from hwgpt_gym.search_space import FloatArray
+from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
+from hwgpt_gym.search_space import Encoded, FloatArray
+from hwgpt_gym.surrogates.cautious_cost import CautiousCost, Cost, check_confidence
+from hwgpt_gym.surrogates.chain_tables import chain_tables
+from hwgpt_gym.surrogates.limits import JumpTable, least_jump, unmeetable
 
 if TYPE_CHECKING:
     from hwgpt_gym.benchmark import Benchmark
@@ -32,8 +37,17 @@ if TYPE_CHECKING:
 Limit: TypeAlias = float | str
 """The bound of a cost: a number in the metric's unit, or a quantile of the search space such as ``"p30"``."""
 
-DEFAULT_PENALTY: Final = "hinge"
+DEFAULT_PENALTY: Final = "exact"
 """The penalty where none is given, in every interface."""
+
+LIMIT_SPAN: Final = (1e-3, 1e3)
+"""A limit is at least so many times the least cost, and at most so many times the greatest, of all devices."""
+
+_GREATEST_REWARD: Final = 1e30
+"""Rewards are handed out in single precision too, which ends at 3e38."""
+
+WEIGHT_SPAN: Final = (1e-6, 1e4)
+"""The least and the greatest weight."""
 
 _QUANTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
@@ -46,55 +60,64 @@ class Objective:
         constraints: For each constrained cost its limit: a positive number in the metric's unit, or a quantile of the
             search space, ``"p0"`` to ``"p100"`` (``"p50"`` is the median, decimals are allowed).
         penalty: What exceeding a limit costs, one of :data:`hwgpt_gym.penalties.PENALTIES`.
-        weight: How much, positive; the penalty's own by default.
+        weight: How much, from 1e-6 to 1e4; the penalty's own by default.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999: the cost in its ratio is the
+            predicted one times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`). ``None`` for the predicted one.
+            Quantile limits are those of predictions.
 
     Attributes:
         constraints: The limits by cost, read-only.
         penalty: The name of the penalty.
         weight: Its weight.
+        confidence: The confidence of the limits, or ``None``.
 
     Raises:
         ValueError: If a metric is unknown or no cost, a limit is not positive and finite nor a quantile, or
-            penalty or weight are not legal.
+            penalty, weight or confidence are not legal.
 
     Example:
         >>> Objective({"latency_ms": 20.0, "params": "p50"}).to_dict()
-        {'constraints': {'latency_ms': 20.0, 'params': 'p50'}, 'penalty': 'hinge', 'weight': 2.0}
+        {'constraints': {'latency_ms': 20.0, 'params': 'p50'}, 'penalty': 'exact', 'weight': 2.0}
     """
 
     constraints: Mapping[str, Limit]
     penalty: str
     weight: float
+    confidence: float | None
 
     def __init__(
         self,
         constraints: Mapping[str, Limit] = MappingProxyType({}),
         penalty: str = DEFAULT_PENALTY,
         weight: float | None = None,
+        confidence: float | None = None,
     ) -> None:
         if not isinstance(constraints, Mapping):
             raise ValueError(f"constraints must map metrics to limits, got {constraints!r}")
         limits = {metric: _check_limit(metric, limit) for metric, limit in constraints.items()}
         weight = get_penalty(penalty).default_weight if weight is None else weight
-        if not _is_positive(weight):
-            raise ValueError(f"weight must be a positive finite number, got {weight!r}")
+        check_between("weight", weight, *WEIGHT_SPAN)
         object.__setattr__(self, "constraints", MappingProxyType(limits))
         object.__setattr__(self, "penalty", penalty)
         object.__setattr__(self, "weight", float(weight))
+        object.__setattr__(self, "confidence", check_confidence(confidence))
 
     def __repr__(self) -> str:
-        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight})"
+        confidence = "" if self.confidence is None else f", confidence={self.confidence}"
+        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight}{confidence})"
 
     def __hash__(self) -> int:
-        return hash((frozenset(self.constraints.items()), self.penalty, self.weight))
+        return hash((frozenset(self.constraints.items()), self.penalty, self.weight, self.confidence))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Read-only mappings cannot be pickled, and environments in other processes need objectives.
-        return Objective, (dict(self.constraints), self.penalty, self.weight)
+        return Objective, (dict(self.constraints), self.penalty, self.weight, self.confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description that JSON can hold; :meth:`from_dict` reads it."""
-        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight}
+        # Without a confidence the description is what it was before there were any.
+        confidence = {} if self.confidence is None else {"confidence": self.confidence}
+        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight, **confidence}
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Objective:
@@ -103,16 +126,19 @@ class Objective:
         Raises:
             ValueError: If it has an unknown key or an illegal value.
         """
-        unknown = set(description) - {"constraints", "penalty", "weight"}
+        legal = ("constraints", "penalty", "weight", "confidence")
+        unknown = set(description) - set(legal)
         if unknown:
-            raise ValueError(f"unknown keys {sorted(unknown)}, legal are 'constraints', 'penalty' and 'weight'")
+            raise ValueError(f"unknown keys {sorted(unknown)}, legal are {', '.join(map(repr, legal))}")
         return cls(**description)
 
     def bind(self, bench: Benchmark) -> BoundObjective:
         """Resolve quantiles and the extremes of perplexity for a benchmark.
 
         Raises:
-            ValueError: If a constrained metric needs a device and the benchmark has none.
+            ValueError: If a constrained metric needs a device and the benchmark has none, a limit or the weight lies
+                beyond what makes sense, or the penalty is one whose optimum keeps all limits and they cannot be kept;
+                the message says what can.
         """
         for metric in self.constraints:
             if metric not in bench.metrics:
@@ -122,7 +148,15 @@ class Objective:
             for metric, limit in self.constraints.items()
         }
         least, greatest = bench.extremes("perplexity")
-        return BoundObjective(self, limits, (math.log(least), math.log(greatest)))
+        cautious = {}
+        if self.confidence is not None:
+            cautious = {metric: bench.cautious_cost(metric, self.confidence) for metric in self.constraints}
+        bound = BoundObjective(self, bench, limits, (math.log(least), math.log(greatest)), cautious)
+        bound.check_spans()
+        if get_penalty(self.penalty).constrained and bound.unmeetable:
+            kept = f"penalty {self.penalty!r} needs limits that can be kept (penalty='hinge' takes any)"
+            raise ValueError(f"{kept}: {bound.unmeetable}")
+        return bound
 
 
 @dataclass(frozen=True)
@@ -131,14 +165,117 @@ class BoundObjective:
 
     Attributes:
         objective: The objective.
+        bench: The benchmark.
         limits: The limit of each constrained cost in its unit. Of a benchmark of several devices, a quantile of a cost
             that depends on the device is ``float64 (devices,)``.
         log_perplexity_range: The least and greatest log-perplexity of the search space.
+        cautious: The constrained costs with the margin of the objective's confidence; empty without one.
     """
 
     objective: Objective
+    bench: Benchmark = field(repr=False)
     limits: Mapping[str, Any]
     log_perplexity_range: tuple[float, float]
+    cautious: Mapping[str, CautiousCost] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def jump(self) -> float:
+        """The jump of the penalty, the margin included; 0 if it needs none. Found when it is first asked for.
+
+        Raises:
+            ValueError: If it needs one and the benchmark is of several devices, on which it differs.
+        """
+        if not self.limits or not get_penalty(self.objective.penalty).needs_jump:
+            return 0.0
+        costs = [self.cost(metric) for metric in self.limits]
+        tables = chain_tables(self.bench.chain_model("perplexity"))
+        return least_jump(tables, costs, list(self.limits.values()), self._earn) + JUMP_MARGIN
+
+    def jump_table(self, highest: Mapping[str, float]) -> Callable[[FloatArray], FloatArray]:
+        """Return the function from limits to jumps, for limits that vary; making it takes longer than many look-ups.
+
+        Args:
+            highest: The greatest limits, in the metric's unit; those of this objective are the least.
+
+        Returns:
+            A function of limits, ``float64 (m, constraints)``, that can be kept: the jumps, the margin included,
+            ``float64 (m,)``. It is the least with one constraint; with several one that suffices.
+
+        Raises:
+            ValueError: If a constraint depends on the device and the benchmark is not of one.
+        """
+        costs = [self.cost(metric) for metric in self.limits]
+        low, high = (np.array([bounds[metric] for metric in self.limits]) for bounds in (self.limits, highest))
+        tables = chain_tables(self.bench.chain_model("perplexity"))
+        table = JumpTable(tables, costs, low, high, self._earn, self.objective.weight)
+        return lambda limits: table(limits) + JUMP_MARGIN
+
+    @cached_property
+    def unmeetable(self) -> str | None:
+        """What can be met instead, in a sentence, if no architecture keeps all limits; otherwise ``None``."""
+        benches = [self.bench.on(device) for device in self.bench.devices] or [self.bench]
+        for position, bench in enumerate(benches):
+            limits = {
+                metric: float(limit[position] if isinstance(limit, np.ndarray) else limit)
+                for metric, limit in self.limits.items()
+            }
+            reason = unmeetable({metric: self._cost_on(bench, metric) for metric in limits}, limits)
+            if reason:
+                return f"no architecture of scale {bench.scale!r} on {bench.device or 'any device'} {reason}"
+        return None
+
+    def cost(self, metric: str) -> Cost:
+        """Return a constrained cost as it goes into ratios: with the margin of the confidence, if there is one.
+
+        Raises:
+            ValueError: If it depends on the device and the benchmark is not of one.
+        """
+        return self._cost_on(self.bench, metric)
+
+    def _cost_on(self, bench: Benchmark, metric: str) -> Cost:
+        model, confidence = bench.count_model(metric), self.objective.confidence
+        if confidence is None:
+            return model
+        return self.cautious[metric] if bench is self.bench else bench.cautious_cost(metric, confidence)
+
+    def margins(self, encoded: Encoded, device: npt.NDArray[np.intp] | None = None) -> dict[str, FloatArray]:
+        """Return the factors on constrained costs that make them hold with the objective's confidence.
+
+        Args:
+            encoded: Valid architectures, ``int8 (n, D)``.
+            device: Position in the benchmark's devices of each architecture's device, ``intp (n,)``, if they are
+                several.
+
+        Returns:
+            ``float64 (n,)`` for each constrained cost; nothing if the objective has no confidence.
+        """
+        per_device = {key: device if cost.covariance.ndim == 4 else None for key, cost in self.cautious.items()}
+        return {key: cost.predict_margins(encoded, per_device[key]) for key, cost in self.cautious.items()}
+
+    def check_spans(self) -> None:
+        """Check that limits and weight make sense, and that every reward is finite in single precision.
+
+        Raises:
+            ValueError: If they do not; the message says what does.
+        """
+        ends = []
+        for metric, limit in self.limits.items():
+            least, greatest = self.bench.extremes(metric)
+            low, high = LIMIT_SPAN[0] * np.min(least), LIMIT_SPAN[1] * np.max(greatest)
+            if np.any((limit < low) | (limit > high)):
+                raise ValueError(
+                    f"the limit of {metric!r} must be from {low:.3g} to {high:.3g} ({LIMIT_SPAN[0]:g} of the least to "
+                    f"{LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
+                )
+            ends.append([np.min(least / limit), np.max(greatest / limit)])
+        penalty, weight = get_penalty(self.objective.penalty), self.objective.weight
+        with np.errstate(over="ignore", invalid="ignore"):
+            corners = outcome(np.array([0.0, 0.0, 1.0, 1.0]), [np.tile(end, 2) for end in ends], penalty, weight)
+        if not np.all(np.abs(corners.reward) < _GREATEST_REWARD):
+            raise ValueError(
+                f"weight must be less than {weight!r} under these limits: with penalty {penalty.name!r} a reward would "
+                f"be {corners.reward[np.argmax(np.abs(np.nan_to_num(corners.reward, nan=np.inf)))]:.3g}"
+            )
 
     @property
     def metrics(self) -> tuple[str, ...]:
@@ -158,7 +295,13 @@ class BoundObjective:
         np.minimum(quality, 1.0, out=quality)
         return np.maximum(quality, 0.0, out=quality)
 
-    def evaluate(self, metrics: Mapping[str, FloatArray], limits: Mapping[str, npt.ArrayLike] | None = None) -> Outcome:
+    def evaluate(
+        self,
+        metrics: Mapping[str, FloatArray],
+        limits: Mapping[str, npt.ArrayLike] | None = None,
+        jump: FloatArray | float | None = None,
+        margins: Mapping[str, FloatArray] | None = None,
+    ) -> Outcome:
         """Return what architectures earn.
 
         Args:
@@ -166,15 +309,23 @@ class BoundObjective:
                 ignored.
             limits: Limits that replace the bound ones, in the metric's unit: a number, or one for each row,
                 ``float64 (n,)``.
+            jump: The jump at these limits, the margin included (:meth:`jump_table`), a number or ``float64 (n,)``; what
+                needs one has to be given it.
+            margins: The :meth:`margins` of the architectures; they are needed if the objective has a confidence.
 
         Raises:
-            ValueError: If a metric is missing or not of shape ``(n,)``, or a limit is not positive or not of a
-                constrained metric.
+            ValueError: If a metric is missing or not of shape ``(n,)``, a limit is not positive or not of a constrained
+                metric, other limits need their jump, or margins are missing.
         """
+        margins = margins or {}
+        if self.cautious.keys() - margins.keys():
+            raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
         try:
             quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            ratios = [metrics[key] / bound for key, bound in bounds.items()]
+            # As the solver does: first the margin, then the limit.
+            costs = {key: metrics[key] * margins[key] if key in margins else metrics[key] for key in bounds}
+            ratios = [costs[key] / bound for key, bound in bounds.items()]
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
         for key, ratio in zip(bounds, ratios, strict=True):
@@ -185,11 +336,26 @@ class BoundObjective:
                 )
             if bounds[key] is self.limits[key] and isinstance(bounds[key], np.ndarray):
                 raise ValueError(f"{key!r} has a limit for every device: give the rows' own ones as limits")
-        return self.outcome(quality, ratios)
+        if limits and jump is None and get_penalty(self.objective.penalty).needs_jump:
+            raise ValueError(f"penalty {self.objective.penalty!r} needs the jump at other limits: give it as jump")
+        return self.outcome(quality, ratios, jump)
 
-    def outcome(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> Outcome:
-        """Return what qualities and the ratios of costs to limits earn (:func:`hwgpt_gym.penalties.outcome`)."""
-        return outcome(quality, ratios, get_penalty(self.objective.penalty), self.objective.weight)
+    def outcome(
+        self, quality: FloatArray, ratios: Sequence[FloatArray], jump: FloatArray | float | None = None
+    ) -> Outcome:
+        """Return what qualities and the ratios of costs to limits earn (:func:`hwgpt_gym.penalties.outcome`).
+
+        Args:
+            quality: ``float64`` of any shape.
+            ratios: Cost by limit of every constraint, each of the shape of ``quality``.
+            jump: The jump, the margin included; by default that at the bound limits.
+        """
+        penalty = get_penalty(self.objective.penalty)
+        return outcome(quality, ratios, penalty, self.objective.weight, self.jump if jump is None else jump)
+
+    def _earn(self, log_perplexity: FloatArray, ratios: Sequence[FloatArray]) -> Outcome:
+        """Return what log-perplexities and ratios earn without the jump."""
+        return self.outcome(self.quality_of_log(log_perplexity), ratios, 0.0)
 
     def _check_limits(self, limits: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
         arrays = {key: np.asarray(value, dtype=np.float64) for key, value in limits.items()}

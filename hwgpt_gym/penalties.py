@@ -4,9 +4,11 @@ With :math:`q` the quality of an architecture, :math:`r_i = m_i / T_i` the ratio
 limits, :math:`w` the weight and :math:`c` the jump, an architecture earns :math:`q - penalty`.
 
 A penalty is a function of these alone, and the reward may not fall when quality rises at fixed costs: this is what the
-exact solver relies on (``docs/optimum.md``). A new one is an entry of :data:`PENALTIES`: help, tables and tests read
-it from there.
+exact solver relies on (``docs/optimum.md``). A new one is an entry of :data:`PENALTIES`: help, tables and tests read it
+from there.
 
+The jump of ``exact`` is the least one under which the best reward is that of the best architecture that keeps every
+limit, plus :data:`JUMP_MARGIN` (:meth:`hwgpt_gym.objective.BoundObjective.jump`).
 ``absolute`` also punishes what is cheaper than the limit, and ``power`` rewards it: its penalty is then negative. The
 default of ``power`` is MnasNet's. TuNAS scales its weight to accuracies that hardly differ; quality spans 0 to 1 here,
 so ``absolute`` takes the weight of ``hinge``.
@@ -24,6 +26,9 @@ import numpy.typing as npt
 
 from hwgpt_gym.checks import suggest
 from hwgpt_gym.search_space import FloatArray
+
+JUMP_MARGIN: Final = 0.005
+"""What a jump is more than the least one, in reward: always, so that it is never lost in rounding."""
 
 Combine: TypeAlias = Callable[[FloatArray, Sequence[FloatArray], float, FloatArray | float], FloatArray]
 """From quality, the ratios of each constraint (arrays of its shape), weight and jump to the penalty, a new array."""
@@ -79,6 +84,13 @@ def _hinge(
     return total
 
 
+def _exact(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jump: FloatArray | float) -> FloatArray:
+    total = _hinge(quality, ratios, weight)
+    if len(ratios):
+        total += np.where(keeps(quality, ratios), 0.0, jump)
+    return total
+
+
 def _absolute(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jump: FloatArray | float) -> FloatArray:
     total = np.zeros_like(quality)
     for ratio in ratios:
@@ -88,11 +100,11 @@ def _absolute(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, 
 
 
 def _power(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jump: FloatArray | float) -> FloatArray:
-    product = np.ones_like(quality)
+    logarithm = np.zeros_like(quality)
     for ratio in ratios:
-        product *= ratio
-    # One power of the product: prod r^-w = (prod r)^-w.
-    penalty: FloatArray = quality * (1.0 - product**-weight)
+        logarithm += np.log(ratio)
+    # In logarithms, where no product of ratios overflows: 1 - prod r^-w = 1 - exp(-w sum ln r).
+    penalty: FloatArray = quality * -np.expm1(-weight * logarithm)
     return penalty
 
 
@@ -104,6 +116,15 @@ PENALTIES: Final[Mapping[str, Penalty]] = MappingProxyType(
     {
         penalty.name: penalty
         for penalty in (
+            Penalty(
+                "exact",
+                2.0,
+                "w * sum(max(0, r - 1)) + c * any(r > 1)",
+                "Exact penalty, least jump c",
+                _exact,
+                needs_jump=True,
+                constrained=True,
+            ),
             Penalty("hinge", 2.0, "w * sum(max(0, r - 1))", "Linear penalty", _hinge),
             Penalty("absolute", 2.0, "w * sum(abs(r - 1))", "TuNAS, arXiv 2008.06120, beta = -w", _absolute),
             Penalty("power", 0.07, "quality * (1 - prod(r ** -w))", "MnasNet, arXiv 1807.11626, eq. 2, 3", _power),
@@ -150,7 +171,7 @@ def outcome(
         ratios: Cost by limit of every constraint, positive, each of the shape of ``quality``.
         penalty: The penalty.
         weight: Its weight, positive.
-        jump: Its jump, a number or one for each entry; only what needs one reads it.
+        jump: Its jump, the margin included, a number or one for each entry; only what needs one reads it.
     """
     total = penalty.combine(quality, ratios, weight, jump)
     return Outcome(quality - total, quality, total, keeps(quality, ratios))

@@ -28,8 +28,10 @@ from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.console import messages
+from hwgpt_gym.devices import Device
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import content_of, get_device
 
 logger = logging.getLogger(__name__)
 
@@ -64,9 +66,13 @@ class Session:
         check_between("seconds", self.seconds, 0.0, 1e12)
 
 
-@lru_cache(maxsize=64)
-def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objective, float]:
+def _setting(cell: Cell) -> tuple[Benchmark, Objective, float]:
     """Return what cells of the same scale, device and constraint share; the last is the optimum's reward."""
+    return _solved(cell.scale, get_device(cell.device), cell.constraint)
+
+
+@lru_cache(maxsize=64)
+def _solved(scale: str, device: Device, constraint: str) -> tuple[Benchmark, Objective, float]:
     from hwgpt_gym.optimum import solve
 
     benchmark, objective = Benchmark(scale, device), Objective({"latency_ms": constraint})
@@ -75,7 +81,7 @@ def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objec
 
 def run_cell(cell: Cell, folder: Path) -> float:
     """Search, write the cell's file and return the processor seconds that took."""
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     result = cell.agent.run(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     path = cell.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,7 +163,7 @@ def _execute(
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             cell = futures[future]
-            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device}")
+            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device_name}")
             yield cell, future.exception()
 
 
@@ -202,7 +208,7 @@ def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Itera
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
         _check_up_to_date(cell, path, read_description(path))
-        result = validate_result(path, _setting(cell.scale, cell.device, cell.constraint)[0])
+        result = validate_result(path, _setting(cell)[0])
         yield cell, result
 
 
@@ -225,9 +231,11 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
     Raises:
         ValueError: If not; the message names the first thing that differs.
     """
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
-    what = {name: getattr(cell, name) for name in ("scale", "device", "budget", "seed")}
+    device = get_device(cell.device)
+    what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
+    what |= {"budget": cell.budget, "seed": cell.seed}
     found = {**asdict(description), **description.settings}
     # As a file holds them.
     expected: dict[str, Any] = json.loads(
@@ -243,4 +251,4 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
 
 def optimum_reward(cell: Cell) -> float:
     """Return the reward of the certified optimum of a cell."""
-    return _setting(cell.scale, cell.device, cell.constraint)[2]
+    return _setting(cell)[2]

@@ -7,8 +7,8 @@ normalised cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
-from hwgpt_gym.devices import DEVICES, get_device
+from hwgpt_gym.devices import DEVICES
+from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
@@ -37,8 +38,6 @@ def _seen_devices() -> tuple[str, ...]:
 @dataclass(frozen=True)
 class ContextualPPO:
     """PPO on episodes that draw a device and a limit of latency.
-
-    :func:`hwgpt_gym.agents.ppo.contextual_training.train` trains it.
 
     Attributes:
         scale: The search space.
@@ -95,6 +94,16 @@ class ContextualPPO:
     def constraint(self) -> dict[str, tuple[str, str]]:
         """The environment's constraint: the range that limits are drawn from."""
         return {"latency_ms": (f"p{100 * self.low:g}", f"p{100 * self.high:g}")}
+
+    def train(self, callback: Callable[[int], None] | None = None) -> Policy:
+        """Train a policy.
+
+        Args:
+            callback: Called with the number of architectures built so far, after every step that finished some.
+        """
+        from hwgpt_gym.agents.ppo.contextual_training import train
+
+        return train({**asdict(self), "constraint": self.constraint}, callback)
 
 
 @dataclass(frozen=True, eq=False)

@@ -145,7 +145,7 @@ class Policy:
             )
         encoded = np.concatenate([self.greedy(), self.sample(np.random.default_rng(seed), episodes)])
         bound = objective.bind(bench)
-        outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics))
+        outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics), margins=bound.margins(encoded))
         optimum = solve(bench, objective).reward
         greedy, sampled = float(outcome.reward[0]), float(outcome.reward[1:].mean())
         return PolicyScore(

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwgpt_gym.cli.completion import complete_scale
-from hwgpt_gym.cli.options import Json
-from hwgpt_gym.console import messages, output, print_json
+from hwgpt_gym.cli.options import Json, Seed
+from hwgpt_gym.console import make_table, messages, output, print_json
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.search_space import SEARCH_SPACES, get_search_space
 
@@ -122,6 +122,61 @@ def fit(
         written = fit_surrogates(measurements, folder or WEIGHTS_FOLDER, scales, show)
     for path in written:
         output.print(str(path), soft_wrap=True)
+
+
+@surrogates_app.command("errors")
+def errors(
+    dataset: DatasetFolder = None,
+    path: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; by default the package's own, beside the weights.")
+    ] = None,
+) -> None:
+    """Write how far predictions are off on held-out architectures: the margins of limits with a confidence.
+
+    Example: hwgpt-gym surrogates errors --dataset measurements --output errors.json
+    """
+    from hwgpt_gym.dataset.measurements import load_dataset
+    from hwgpt_gym.fitting.held_out_errors import write_errors
+    from hwgpt_gym.onboarding.surrogates import ERRORS_FILE
+
+    measurements = load_dataset(dataset)
+    with _status() as show:
+        written = write_errors(measurements, list(measurements), path or ERRORS_FILE, show)
+    output.print(str(written), soft_wrap=True)
+
+
+@surrogates_app.command("worlds")
+def worlds(
+    dataset: DatasetFolder = None,
+    scale: Scales = None,
+    folder: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The folder of the weights; by default the package's own.")
+    ] = None,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Draw posterior worlds of the fitted surrogates, and score such draws on held-out architectures.
+
+    Each scale's file is written as soon as it is drawn; the same seed gives the same bytes.
+
+    Example: hwgpt-gym surrogates worlds --dataset measurements --scale l --output weights
+    """
+    from hwgpt_gym.dataset.measurements import load_dataset
+    from hwgpt_gym.fitting.world_card import coverage_rows, model_form_rows
+    from hwgpt_gym.fitting.world_fit import fit_worlds
+    from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
+
+    measurements = load_dataset(dataset)
+    with _status() as show:
+        drawn = fit_worlds(measurements, folder or WEIGHTS_FOLDER, _scales_of(measurements, scale), seed, show)
+    if as_json:
+        print_json({item.space.scale: dict(item.metadata) for item in drawn})
+        return
+    for title, (header, rows) in (
+        ("Held-out perplexities in the intervals of worlds and noise", coverage_rows(drawn)),
+        ("How much too narrow worlds are at exact optima", model_form_rows(drawn)),
+    ):
+        output.print(make_table(title, header, rows, right=range(1, len(header))))
 
 
 @surrogates_app.command("report")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from hwgpt_gym.cli.completion import complete_devices, complete_metric
+from hwgpt_gym.cli.completion import complete_metric
+from hwgpt_gym.cli.lookup import SeveralDevices
 from hwgpt_gym.cli.options import Scale, Seed, check_at_least
 from hwgpt_gym.console import output
 from hwgpt_gym.files import check_destination
@@ -19,10 +20,7 @@ def table(
     ),
     number: Annotated[int, typer.Option("--number", "-n", help="How many architectures.")] = 100_000,
     scale: Scale = "s",
-    device: Annotated[
-        str,
-        typer.Option("--device", "-d", help="A device, or all.", autocompletion=complete_devices, metavar="NAME"),
-    ] = "all",
+    device: SeveralDevices = "all",
     metric: Annotated[
         list[str] | None,
         typer.Option("--metric", "-m", help="May be repeated; all by default.", autocompletion=complete_metric),

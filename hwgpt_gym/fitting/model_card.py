@@ -16,8 +16,10 @@ from hwgpt_gym.dataset.measurements import Dataset
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
 from hwgpt_gym.fitting import figures
+from hwgpt_gym.fitting.world_card import certainty_rows, coverage_rows, model_form_rows, upstream_rows
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SEARCH_SPACES
+from hwgpt_gym.surrogates.worlds import load_worlds
 
 if TYPE_CHECKING:
     import pandas
@@ -59,6 +61,14 @@ def write_report(
         "costs": costs_table(scores, read_reference_scores(dataset)),
         "memory": memory_table(scores),
         "coverage": coverage_table(scores),
+    }
+    report("solving posterior worlds")
+    worlds = [load_worlds(scale) for scale in dataset]
+    tables |= {
+        "worlds": markdown_table(*coverage_rows(worlds)),
+        "model_form": markdown_table(*model_form_rows(worlds)),
+        "certainty": markdown_table(*certainty_rows(dataset)),
+        "upstream": markdown_table(*upstream_rows(dataset)),
     }
     for name, table in tables.items():
         text = replace_section(text, name, table)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.dataset.measurements import ScaleMeasurements
-from hwgpt_gym.fitting.chain_fit import POOLED_BELOW, fit_accuracy, fit_chain, fit_teacher
+from hwgpt_gym.fitting.chain_block import POOLED_BELOW
+from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_chain, fit_teacher
 from hwgpt_gym.fitting.count_fit import CostFit, fit_cost, fit_memory
 from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
@@ -48,9 +49,8 @@ def score_perplexity(measurements: ScaleMeasurements, seed: int = 0, splits: int
 
     if not 1 <= splits <= FOLDS:
         raise ValueError(f"splits must be 1 to {FOLDS}, got {splits}")
-    measured = np.flatnonzero(~np.isnan(measurements.perplexity) & ~np.isnan(measurements.accuracy))
-    parts = np.random.default_rng(seed).permutation(len(measured)) % FOLDS
-    held_out = [measured[parts == part] for part in range(FOLDS if len(measured) < POOLED_BELOW else splits)]
+    parts = held_out_parts(measurements, seed)
+    held_out = parts if sum(map(len, parts)) < POOLED_BELOW else parts[:splits]
     teacher = np.where(np.isnan(measurements.perplexity), measurements.perplexity_upstream_mlp, np.nan)
     lessons = fit_teacher(measurements.space, measurements.encoded, measurements.perplexity, teacher)
     predicted = [_predict_held_out(measurements, rows, lessons) for rows in held_out]
@@ -66,6 +66,13 @@ def score_perplexity(measurements: ScaleMeasurements, seed: int = 0, splits: int
     }
     common = {"scale": measurements.space.scale, "device": ""}
     return pd.DataFrame([{**common, "metric": key, "rows": len(pooled), **score} for key, score in scores.items()])
+
+
+def held_out_parts(measurements: ScaleMeasurements, seed: int) -> list[npt.NDArray[np.intp]]:
+    """Deal the rows whose perplexity and accuracy are measured into :data:`FOLDS` parts."""
+    measured = np.flatnonzero(~np.isnan(measurements.perplexity) & ~np.isnan(measurements.accuracy))
+    parts = np.random.default_rng(seed).permutation(len(measured)) % FOLDS
+    return [measured[parts == part] for part in range(FOLDS)]
 
 
 def _predict_held_out(

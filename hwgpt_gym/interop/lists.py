@@ -2,8 +2,8 @@
 
 An architecture is a list of *operations*, one a decision and each from the same few, so that an environment can have
 the action space ``MultiDiscrete([decisions, operations])`` and edit a list in place. It has a number, scores by name
-and a latency on every device. The methods have the names of the search-space interface of
-https://github.com/fracapuano/sim-is-more, whose environments take such an object.
+and a latency on every device. Methods and arguments have the names of the search-space interface of
+https://github.com/fracapuano/sim-is-more, so that environments written for it can take this one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,16 @@ from hwgpt_gym.search_space import NOT_SET, Architecture, Encoded, IntArray
 
 SAMPLE_SIZE: Final = 10_000
 """Architectures that means and deviations are estimated from."""
+
+
+class _Numbers:
+    """A mapping of joined lists to numbers: too many to store."""
+
+    def __init__(self, interface: ListInterface) -> None:
+        self._interface = interface
+
+    def __getitem__(self, joined: str) -> int:
+        return self._interface.list_to_index(joined.split("/"))
 
 
 class ListInterface:
@@ -115,6 +125,11 @@ class ListInterface:
         """
         index: int = self.space.index(self._encode(architecture_list))[0]
         return index
+
+    @property
+    def architecture_to_index(self) -> _Numbers:
+        """The numbers by lists that are joined by ``"/"``, as a mapping that is computed when it is read."""
+        return _Numbers(self)
 
     def index_to_list(self, architecture_index: int) -> list[str]:
         """Return the architecture of a number, with the first operation in layers beyond the depth.

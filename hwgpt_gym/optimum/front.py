@@ -11,20 +11,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
-from hwgpt_gym.search_space import GROUPS, Architecture, Encoded, FloatArray, SearchSpace
-from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
+from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.chain_tables import chain_tables
 from hwgpt_gym.surrogates.count_model import CountModel
-
-TOLERANCE: Final = 1e-9
-"""How much worse in log-perplexity (or accuracy) than a cheaper one an architecture is still evaluated exactly."""
+from hwgpt_gym.surrogates.frontier import frontier
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +53,9 @@ class ParetoFront:
         return self.values * losses_sign(self.metrics)
 
 
-def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms")) -> ParetoFront:
+def pareto_front(
+    bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms"), confidence: float | None = None
+) -> ParetoFront:
     """Find the Pareto front of the whole search space.
 
     Values are those of :meth:`Benchmark.evaluate`. With one cost the front is that of all architectures to the last
@@ -66,37 +64,25 @@ def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "late
     Args:
         bench: The benchmark, of one device if a metric depends on the device.
         metrics: ``"perplexity"`` or ``"accuracy"``, and one or several costs, in any order.
+        confidence: With which each cost is at most the front's, from 0.5 to 0.9999: costs are then predictions times
+            the margin of :mod:`hwgpt_gym.surrogates.cautious_cost`.
 
     Raises:
         ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
-            unknown, or depends on the device and the benchmark is not of one.
+            unknown, or depends on the device and the benchmark is not of one, or the confidence is not legal.
     """
     metrics = tuple(metrics)
     quality, costs = _split(bench, metrics)
     tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
-    encoded = _screen(tables, list(costs.values()))
+    cautious = {} if confidence is None else {metric: bench.cautious_cost(metric, confidence) for metric in costs}
+    encoded = frontier(tables, [cautious.get(metric, cost) for metric, cost in costs.items()]).decode(tables)
     predicted = bench.evaluate(encoded, metrics)
+    for metric, cost in cautious.items():
+        predicted[metric] = predicted[metric] * cost.predict_margins(encoded)
     values = np.stack([predicted[metric] for metric in metrics], axis=1)
     kept = np.flatnonzero(non_dominated(values * losses_sign(metrics)))
     kept = kept[np.argsort(values[kept, metrics.index(next(iter(costs)))], kind="stable")]
     return ParetoFront(metrics, values[kept], encoded[kept], bench.space)
-
-
-def _screen(tables: ChainTables, costs: Sequence[CountModel]) -> Encoded:
-    """Return the architectures that can be on the front, ``int8 (n, D)``."""
-    sign = -1.0 if tables.greatest else 1.0
-    fronts: list[FloatArray] = []
-    states: list[npt.NDArray[np.intp]] = []
-    for group in GROUPS:
-        counts = tables.states(group.depth)
-        columns = [sign * tables.values(group), *(cost_matrix(cost, group, counts) for cost in costs)]
-        losses = np.stack([column.ravel() for column in columns], axis=1)
-        states.append(_candidates(losses))
-        fronts.append(losses[states[-1]])
-    kept = _candidates(np.concatenate(fronts))
-    of_group = np.repeat(np.arange(len(GROUPS)), [len(part) for part in states])[kept]
-    kept_states = np.concatenate(states)[kept]
-    return np.concatenate([tables.decode(group, kept_states[of_group == i]) for i, group in enumerate(GROUPS)])
 
 
 def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, CountModel]]:
@@ -109,21 +95,3 @@ def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, C
             f"got {list(metrics)}"
         )
     return qualities[0], {metric: bench.count_model(metric) for metric in costs}
-
-
-def _candidates(losses: FloatArray) -> npt.NDArray[np.intp]:
-    """Return which rows can be on the front, losses being known up to rounding in their first column.
-
-    Args:
-        losses: Quality, then the costs; less is better. ``float64 (n, 1 + costs)``.
-
-    Returns:
-        Indices in ascending order, ``intp (k,)``.
-    """
-    if losses.shape[1] > 2:
-        return np.flatnonzero(non_dominated(losses))
-    ascending = np.argsort(losses[:, 1], kind="stable")
-    quality = losses[ascending, 0]
-    best_of_cheaper = np.minimum.accumulate(quality)[:-1]
-    improves = np.concatenate([[True], quality[1:] <= best_of_cheaper + TOLERANCE])
-    return np.sort(ascending[improves])

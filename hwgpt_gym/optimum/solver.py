@@ -14,15 +14,17 @@ perplexity; of these the first by embedding width, depth, bias, counts of the ML
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import get_metric
-from hwgpt_gym.objective import BoundObjective, Objective
-from hwgpt_gym.penalties import Outcome
-from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Architecture, Encoded, FloatArray, Group, SearchSpace
+from hwgpt_gym.objective import BoundObjective, Limit, Objective
+from hwgpt_gym.optimum.worlds import Certainty, certainties
+from hwgpt_gym.penalties import Outcome, get_penalty
+from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, Group, SearchSpace
 from hwgpt_gym.surrogates.chain_extremes import Extremes, Keys, Score, best, chain_extremes
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables, cost_matrix
 from hwgpt_gym.surrogates.count_model import CountModel
@@ -38,6 +40,7 @@ class Optimum:
         outcome: What it earns, a batch of one.
         metrics: Every metric of it; ``float64 (devices,)`` where the benchmark is of several devices.
         objective: The objective, bound to the benchmark.
+        certainties: How sure it is, at factor 1 and at the scale's model-form factor; empty unless worlds were solved.
     """
 
     space: SearchSpace
@@ -45,6 +48,7 @@ class Optimum:
     outcome: Outcome
     metrics: Mapping[str, float | FloatArray]
     objective: BoundObjective
+    certainties: tuple[Certainty, ...] = ()
 
     @property
     def architecture(self) -> Architecture:
@@ -56,28 +60,66 @@ class Optimum:
         """What it earns."""
         return float(self.outcome.reward[0])
 
+    @property
+    def keeps_limits(self) -> bool:
+        """Whether it keeps every limit. Of the best architecture: always so under ``exact`` and ``hard``."""
+        return bool(self.outcome.feasible[0])
 
-def solve(bench: Benchmark, objective: Objective) -> Optimum:
+    @property
+    def title(self) -> str:
+        """What to call the best architecture."""
+        if not self.objective.limits:
+            return "certified optimum"
+        is_constrained = get_penalty(self.objective.objective.penalty).constrained
+        return "certified constrained optimum" if is_constrained else "optimum of the penalised reward"
+
+    @cached_property
+    def constrained(self) -> Optimum | None:
+        """The certified constrained optimum of the same limits, itself if it is one; ``None`` if none can be kept."""
+        if not self.objective.limits or get_penalty(self.objective.objective.penalty).constrained:
+            return self
+        if self.objective.unmeetable:
+            return None
+        confidence = self.objective.objective.confidence
+        return solve(self.objective.bench, self.objective.limits, confidence=confidence)
+
+
+def solve(
+    bench: Benchmark,
+    objective: Objective | Mapping[str, Limit],
+    worlds: int = 0,
+    *,
+    confidence: float | None = None,
+) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
-        objective: The objective.
+        objective: The objective, or just the constraints: costs to limits.
+        worlds: How many posterior worlds to solve as well, an even number up to 64, to say how sure the optimum is
+            (:mod:`hwgpt_gym.optimum.worlds`): 64 take a second at scale s, some at l.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999; that of the objective if not given.
+            The optimum goes to the edge of its limits, and predictions are a little off: without a margin the real
+            device breaks a limit half of the time.
 
     Raises:
-        ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or its penalty is
-            ``"hard"`` and no architecture meets all constraints; the message says what can be met.
+        ValueError: If the confidence is not legal, the objective does not fit the benchmark, or its optimum is to keep
+            limits that no architecture keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the
+            benchmark's perplexity is not the shipped one.
 
     Example:
-        >>> optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": "p30"}))
-        >>> bool(optimum.outcome.feasible[0])
-        True
+        >>> optimum = solve(Benchmark("s", "a6000"), {"latency_ms": "p30"})
+        >>> optimum.keeps_limits, optimum.title
+        (True, 'certified constrained optimum')
     """
+    objective = Objective(objective) if isinstance(objective, Mapping) else objective
+    if confidence is not None:
+        objective = replace(objective, confidence=confidence)
     bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
     optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
-    if objective.penalty == "hard" and not optimum.outcome.feasible[0]:
-        raise ValueError(_unsatisfiable(bench, bound))
+    if worlds:
+        optimum = replace(optimum, certainties=certainties(bench, bound, optimum.encoded, worlds))
     return optimum
 
 
@@ -173,7 +215,7 @@ def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
+    costs = [(bound.cost(metric), limit) for metric, limit in bound.limits.items()]
 
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
@@ -188,7 +230,8 @@ def _keys(bench: Benchmark, bound: BoundObjective, sign: float = 1.0) -> Keys:
 
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
         metrics = bench.evaluate(encoded, bound.metrics)
-        return -sign * bound.evaluate(metrics).reward, sign * metrics["perplexity"]
+        outcome = bound.evaluate(metrics, margins=bound.margins(encoded))
+        return -sign * outcome.reward, sign * metrics["perplexity"]
 
     return keys
 
@@ -204,27 +247,6 @@ def _extreme_cost(cost: CountModel, tables: ChainTables, sign: float) -> Encoded
 
 def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optimum:
     metrics = bench.evaluate(encoded)
-    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics}, margins=bound.margins(encoded))
     values = {key: float(value[0]) if value.ndim == 1 else value[0] for key, value in metrics.items()}
     return Optimum(bench.space, encoded, outcome, values, bound)
-
-
-def _unsatisfiable(bench: Benchmark, bound: BoundObjective) -> str:
-    """Say what can be met instead of constraints that cannot be met."""
-    for metric, limit in bound.limits.items():
-        least = extremes(bench, metric).least
-        if least > limit:
-            return f"no architecture meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
-    tables = chain_tables(bench.chain_model("perplexity"))
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
-
-    def excess(group: Group) -> FloatArray:
-        states = tables.states(group.depth)
-        ratios: FloatArray = np.max([cost_matrix(cost, group, states) / limit for cost, limit in costs], axis=0)
-        return ratios
-
-    factor = min(float(excess(group).min()) for group in GROUPS)
-    return (
-        f"no architecture meets all of {dict(bound.limits)} at once, though each alone can be met: the least "
-        f"factor on all limits that can be met is {factor!r}"
-    )

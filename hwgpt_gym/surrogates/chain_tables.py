@@ -9,6 +9,7 @@ matters, and there are few counts: with depth ``n`` a chain has ``S = (n + 1) (n
 from __future__ import annotations
 
 import itertools
+from functools import lru_cache
 from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
@@ -29,8 +30,8 @@ from hwgpt_gym.search_space import (
     SearchSpace,
     layers_of,
 )
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import count_features
 
 MLP_CHAIN: Final = 0
@@ -60,7 +61,7 @@ class ChainTables:
         self._intercept = model.intercept
         self._count_part = (model.mlp_count, model.head_count)
         self._cross = model.cross
-        self._states = [_count_states(n_layer) for n_layer in self.space.depths]
+        self._states = [count_states(n_layer) for n_layer in self.space.depths]
         self._features = [
             count_features(states.T / n_layer).T
             for states, n_layer in zip(self._states, self.space.depths, strict=True)
@@ -78,11 +79,24 @@ class ChainTables:
             ``float64 (S, S)``: by state of the MLP chain and state of the head chain, what the chain model predicts
             for the best architecture with these counts (up to the rounding of a differently ordered sum).
         """
+        mlp, head = (self._values[group.depth][chain, group.embed_dim, group.bias] for chain in (MLP_CHAIN, HEAD_CHAIN))
+        return self.count_terms(group, mlp, head)
+
+    def count_terms(self, group: Group, mlp: FloatArray | float = 0.0, head: FloatArray | float = 0.0) -> FloatArray:
+        """Return a group's intercept and terms of counts, plus values of the chains.
+
+        Args:
+            group: The group.
+            mlp: What to add by state of the MLP chain, ``float64 (S,)``.
+            head: What to add by state of the head chain, ``float64 (S,)``.
+
+        Returns:
+            ``float64 (S, S)``, as :meth:`values`.
+        """
         features = self._features[group.depth]
         mlp, head = (
-            self._values[group.depth][chain, group.embed_dim, group.bias]
-            + features @ self._count_part[chain][tuple(group)]
-            for chain in (MLP_CHAIN, HEAD_CHAIN)
+            value + features @ self._count_part[chain][tuple(group)]
+            for chain, value in ((MLP_CHAIN, mlp), (HEAD_CHAIN, head))
         )
         values: FloatArray = (features @ self._cross[tuple(group)]) @ features.T
         values += (mlp + self._intercept[tuple(group)])[:, None]
@@ -129,30 +143,27 @@ def chain_tables(model: ChainModel, *, greatest: bool = False) -> ChainTables:
     return cached[greatest]
 
 
-def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray:
-    """Return a group's costs by state of the MLP chain and state of the head chain.
-
-    The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
-    whoever sits on a limit is on the same side of it here and there.
+def cost_matrix(cost: Cost, group: Group, states: IntArray) -> FloatArray:
+    """Return a group's costs by state of the MLP chain and state of the head chain (:meth:`CountModel.matrix`).
 
     Args:
-        model: The cost, of one device.
+        cost: The cost, of one device.
         group: The group.
         states: The counts of every state, ``int64 (S, 2)``.
 
     Returns:
         ``float64 (S, S)``.
     """
-    constant, mlp, head = model.count_tables(group)
-    second, third = states.T
-    costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
-    costs += head[1] * third
-    return costs
+    return cost.matrix(group, states)
 
 
-def _count_states(n_layer: int) -> IntArray:
+@lru_cache
+def count_states(n_layer: int) -> IntArray:
+    """Return the counts ``(c1, c2)`` of every state of a chain of some layers, ``int64 (S, 2)``."""
     counts = itertools.product(range(n_layer + 1), repeat=2)
-    return np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
+    states = np.array([state for state in counts if sum(state) <= n_layer], dtype=np.int64)
+    states.setflags(write=False)
+    return states
 
 
 def _row(chain: int, group: Group) -> int:

@@ -55,18 +55,18 @@ def test_quantiles_are_those_of_the_benchmark(bench: Benchmark, level: str) -> N
 
 
 def test_limits_of_rows_replace_the_bound_ones(bench: Benchmark, metrics: dict[str, np.ndarray]) -> None:
-    bound = Objective({"latency_ms": 20.0, "params": 8e7}).bind(bench)
+    bound = Objective({"latency_ms": 20.0, "params": 8e7}, "hinge").bind(bench)
     limits = np.random.default_rng(1).uniform(10.0, 30.0, len(metrics["latency_ms"]))
     result = bound.evaluate(metrics, limits={"latency_ms": limits})
     for row in (0, 17, 1999):
-        single = Objective({"latency_ms": limits[row], "params": 8e7}).bind(bench)
+        single = Objective({"latency_ms": limits[row], "params": 8e7}, "hinge").bind(bench)
         alone = single.evaluate({key: values[row : row + 1] for key, values in metrics.items()})
         assert [part[0] for part in alone] == [part[row] for part in result]
 
 
 def test_several_devices_need_limits_of_rows(metrics: dict[str, np.ndarray]) -> None:
     several = Benchmark(scale="s", device=["a100", "p100"])
-    bound = Objective({"latency_ms": "p50"}).bind(several)
+    bound = Objective({"latency_ms": "p50"}, "hinge").bind(several)
     assert bound.limits["latency_ms"].shape == (2,)
     two = {key: values[:2] for key, values in metrics.items()}
     with pytest.raises(ValueError, match="limit for every device"):
@@ -101,7 +101,7 @@ def test_descriptions_and_pickles_give_the_same_objective() -> None:
         ({"constraints": {"latency_ms": "p-1"}}, "got 'p-1'"),
         ({"constraints": ["latency_ms"]}, "constraints must map"),
         ({"penalty": "hing"}, "did you mean 'hinge'"),
-        ({"weight": 0.0}, "weight must be a positive finite number, got 0.0"),
+        ({"weight": 0.0}, "weight must be a number from 1e-06 to 10000.0, got 0.0"),
         ({"weight": float("nan")}, "weight must be"),
         ({"weight": "2"}, "weight must be"),
     ],
@@ -129,5 +129,71 @@ def test_illegal_use(bench: Benchmark, metrics: dict[str, np.ndarray]) -> None:
 
 
 def test_constant_perplexity_has_quality_0() -> None:
-    bound = BoundObjective(Objective(), {}, (3.0, 3.0))
+    bound = BoundObjective(Objective(), Benchmark("s", None), {}, (3.0, 3.0))
     np.testing.assert_array_equal(bound.quality(np.exp(np.array([3.0]))), [0.0])
+
+
+def test_other_limits_need_their_jump(bench: Benchmark, metrics: dict[str, np.ndarray]) -> None:
+    bound = Objective({"latency_ms": "p30"}).bind(bench)
+    limits = np.linspace(bound.limits["latency_ms"], bench.quantile("latency_ms", 0.7), len(metrics["latency_ms"]))
+    with pytest.raises(ValueError, match="needs the jump at other limits"):
+        bound.evaluate(metrics, {"latency_ms": limits})
+    jump = bound.jump_table({"latency_ms": limits[-1]})(limits[:, None])
+    result = bound.evaluate(metrics, {"latency_ms": limits}, jump)
+    for row in (0, 17, 1999):
+        alone = Objective({"latency_ms": limits[row]}).bind(bench)
+        expected = alone.evaluate({key: values[row : row + 1] for key, values in metrics.items()})
+        assert result.reward[row] == pytest.approx(expected.reward[0], abs=1e-12)
+        assert result.feasible[row] == expected.feasible[0]
+
+
+def test_on_several_devices_the_jump_differs() -> None:
+    several = Objective({"latency_ms": "p50"}).bind(Benchmark("s", ["a100", "p100"]))
+    with pytest.raises(ValueError, match=r"bench.on\(device\)"):
+        _ = several.jump
+    assert Objective({"params": "p50"}).bind(Benchmark("s", ["a100", "p100"])).jump >= 0.005
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("limit", [1e200, 1e-310, 1e-5, 1e7])
+def test_limits_beyond_what_makes_sense_are_refused(bench: Benchmark, penalty: str, limit: float) -> None:
+    with pytest.raises(ValueError, match=r"limit of 'latency_ms' must be from .* to .* \(0.001 of the least to 1000"):
+        Objective({"latency_ms": limit}, penalty).bind(bench)
+    with pytest.raises(ValueError, match="limit of 'latency_ms' must be from"):
+        Objective({"latency_ms": limit}, penalty).bind(Benchmark("s", "all"))
+
+
+@pytest.mark.parametrize("weight", [1e-7, 1e5, 1e300, -1.0])
+def test_weights_beyond_what_makes_sense_are_refused(weight: float) -> None:
+    with pytest.raises(ValueError, match=r"weight must be a number from 1e-06 to 10000.0, got"):
+        Objective({"latency_ms": 20.0}, "hinge", weight)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+@pytest.mark.parametrize("weight", [1e-6, 0.07, 2.0, 1e4])
+@pytest.mark.parametrize("end", [0, 1])
+def test_every_reward_is_finite_in_single_precision_or_refused(
+    bench: Benchmark, metrics: dict[str, np.ndarray], penalty: str, weight: float, end: int
+) -> None:
+    bounds = {metric: bench.extremes(metric)[end] * (1.001e-3, 0.999e3)[end] for metric in ("latency_ms", "params")}
+    objective = Objective(bounds, penalty, weight)
+    unmeetable = PENALTIES[penalty].constrained and end == 0
+    if unmeetable or (penalty == "power" and weight > 2.0 and end == 1):
+        message = "can be met is" if unmeetable else "weight must be less than .* a reward would be"
+        with pytest.raises(ValueError, match=message):
+            objective.bind(bench)
+    else:
+        reward = objective.bind(bench).evaluate(metrics).reward
+        assert np.isfinite(reward.astype(np.float32)).all()
+
+
+def test_what_cannot_be_met_is_said(bench: Benchmark) -> None:
+    least = float(bench.extremes("latency_ms")[0])
+    bound = Objective({"latency_ms": 0.9 * least}, "hinge").bind(bench)
+    assert bound.unmeetable == (
+        f"no architecture of scale 's' on a6000 meets latency_ms <= {0.9 * least!r}: "
+        f"the least value that can be met is {least!r}"
+    )
+    assert Objective({"latency_ms": least}, "exact").bind(bench).unmeetable is None
+    with pytest.raises(ValueError, match=r"'exact' needs limits that can be kept .* on rtx2080 meets latency_ms"):
+        Objective({"latency_ms": 1.5 * least}, "exact").bind(Benchmark("s", ["a6000", "rtx2080"]))

@@ -24,6 +24,7 @@ EVERY = pytest.mark.parametrize("penalty", PENALTIES.values(), ids=list(PENALTIE
 @pytest.mark.parametrize(
     ("name", "weight", "reward"),
     [
+        ("exact", 2.0, [0.2, 0.4 - 2.0 * 1.5 - JUMP, 0.9, 0.6 - 2.0 * 0.25 - JUMP]),
         ("hinge", 2.0, [0.2, 0.4 - 2.0 * 1.5, 0.9, 0.6 - 2.0 * 0.25]),
         ("absolute", 0.1, [0.2 - 0.1 * 0.5, 0.4 - 0.1 * 1.5, 0.9, 0.6 - 0.1 * 0.45]),
         ("power", 0.07, [0.2 * 0.5**-0.07, 0.4 * 3.0**-0.07, 0.9, 0.6]),

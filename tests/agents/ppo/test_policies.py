@@ -15,7 +15,6 @@ from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO, tuned_hyperparameters
 from hwgpt_gym.agents.ppo.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
-from hwgpt_gym.agents.ppo.contextual_training import train
 from hwgpt_gym.agents.ppo.policy import Policy
 from hwgpt_gym.agents.ppo.training import make_env
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
@@ -173,7 +172,7 @@ def test_training_leaves_no_folders_behind(tmp_path: Path, monkeypatch: pytest.M
 def test_contextual_policy(tmp_path: Path) -> None:
     settings = ContextualPPO(devices=("h100", "p100"), evaluations=600, num_envs=32, batch_size=432, hidden_size=16)
     seen: list[int] = []
-    policy = train(settings, seen.append)
+    policy = settings.train(seen.append)
     assert seen[-1] == 600
     score = evaluate(policy, ("h100", "a6000"), (0.2, 0.8))
     assert score.regret.shape == (2, 2)
@@ -184,7 +183,7 @@ def test_contextual_policy(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has a context"):
         policy.evaluate(BENCHMARK, OBJECTIVE)
     # Twice the same.
-    np.testing.assert_array_equal(evaluate(train(settings), ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
+    np.testing.assert_array_equal(evaluate(settings.train(), ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
 
 
 def test_a_contextual_policy_sees_what_choices_take_of_the_budget() -> None:

@@ -11,7 +11,7 @@ from scipy.stats import kendalltau
 
 from hwgpt_gym import SearchSpace
 from hwgpt_gym.dataset.measurements import load_dataset
-from hwgpt_gym.fitting import chain_fit as module
+from hwgpt_gym.fitting import chain_block as module
 from hwgpt_gym.fitting.chain_fit import fit_accuracy, fit_chain, fit_perplexity, fit_teacher
 from hwgpt_gym.fitting.ridge import choose_strengths, leave_one_out, solve_dual
 from hwgpt_gym.fitting.scores import score_perplexity
@@ -86,23 +86,16 @@ def test_a_fit_finds_the_chain_model_that_made_the_values() -> None:
 def test_the_prediction_side_reproduces_the_regression() -> None:
     """The coefficients of centred features are expanded into those of the chain model without loss."""
     rng = np.random.default_rng(4)
-    encoded = TINY.sample(rng, ROWS)
-    encoded = encoded[encoded[:, 0] == 1]
-    values = true_model(rng).predict(encoded) + 0.1 * rng.normal(size=len(encoded))
-    teacher = true_model(rng)
-    arrays = {name: np.zeros(shape) for name, shape in ChainModel.shapes(TINY).items()}
-    module._fit_block(TINY, encoded, values, teacher, module.TERMS, arrays)
-
-    features = module._features(TINY, encoded)
-    lessons = teacher.predict(encoded)
-    features["teacher"] = ((lessons - lessons.mean()) / lessons.std())[:, None]
-    targets = (values - values.mean()) / values.std()
-    some = np.linspace(0, len(values) - 1, min(module.STRENGTH_ROWS, len(values))).astype(int)
-    grams = np.stack([module._gram(term, features, encoded) for term in module.TERMS])
-    strengths = choose_strengths(grams[:, some][:, :, some], targets[some])
-    gram = np.tensordot(strengths, grams, 1)
-    expected = values.mean() + values.std() * (gram @ solve_dual(gram, targets))
-    np.testing.assert_allclose(ChainModel(TINY, **arrays).predict(encoded), expected, atol=1e-7)
+    encoded, teacher = TINY.sample(rng, ROWS), true_model(rng)
+    values = true_model(rng).predict(encoded) + 0.1 * rng.normal(size=ROWS)
+    model = fit_chain(TINY, encoded, values, teacher)
+    for width, block in enumerate(module.make_blocks(TINY, encoded, values, teacher)):
+        own = encoded[:, 0] == width
+        grams = np.stack([module.term_gram(term, block) for term in block.terms])
+        gram = np.tensordot(module.block_strengths(block), grams, 1)
+        expected = values[own].mean() + values[own].std() * (gram @ solve_dual(gram, block.targets))
+        # Coefficients are rounded to seven decimals.
+        np.testing.assert_allclose(model.predict(encoded[own]), expected, atol=2e-6)
 
 
 def test_a_fit_is_the_same_to_the_byte_whatever_stands_in_rows_that_are_not_measured() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -22,7 +24,7 @@ def test_lists_names_numbers_and_encodings_agree(interface: ListInterface) -> No
         assert len(operations) == interface.architecture_len
         assert interface.contains(operations)
         assert interface.list_to_architecture(operations) == interface[number] == name
-        assert interface.list_to_index(operations) == number
+        assert interface.list_to_index(operations) == interface.architecture_to_index["/".join(operations)] == number
         assert interface.index_to_list(number) == operations
         assert interface.decode_architecture(interface.encode_architecture(name)) == name
         assert interface.decode_architecture(interface.encode_architecture(name, onehot=True), onehot=True) == name
@@ -81,6 +83,9 @@ def test_an_environment_that_edits_a_list_improves_it(interface: ListInterface) 
 def test_length_and_iteration() -> None:
     small = ListInterface("s")
     assert len(small) == small.size == small.space.size
+    # Pools of architectures are drawn by the standard library, which asks for the length and for items.
+    pool = random.Random(0).choices(small, k=20)
+    assert len({Architecture.from_string(name) for name in pool}) == 20
     names = iter(small)
     assert [next(names) for _ in range(3)] == [small[0], small[1], small[2]]
     assert ListInterface("l").size == ListInterface("l").space.size

@@ -19,89 +19,16 @@ from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_limit, pareto_front, runner_up, solve, worst
 from hwgpt_gym.pareto import losses_sign
-from hwgpt_gym.penalties import PENALTIES
+from hwgpt_gym.penalties import JUMP_MARGIN, PENALTIES
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, N_LAYER, NOT_SET, Encoded, FloatArray
-from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
-from hwgpt_gym.surrogates.count_model import CountModel
-from hwgpt_gym.surrogates.store import Surrogates
+from small_spaces import TINY, all_metrics, everything, random_benchmark, random_chain, random_cost
 
-TINY = (
-    SearchSpace("tiny", embed_dims=(192, 384, 768), depths=(2, 3, 4), head_counts=(4, 8, 12)),
-    SearchSpace("tinier", embed_dims=(192, 384, 768), depths=(1, 2, 3), head_counts=(4, 8, 12)),
-)
 SLOW_AND_FAST = [
     pytest.param(TINY[0], id="2 to 4 layers", marks=pytest.mark.slow),
     pytest.param(TINY[1], id="1 to 3 layers"),
 ]
 SEEDS = st.integers(0, 2**32 - 1)
-
-
-# Small spaces, every architecture of which can be listed.
-
-
-@lru_cache
-def everything(space: SearchSpace) -> Encoded:
-    """Every architecture of a small space, in the order of ties."""
-    rows = []
-    for e, d, b in GROUPS:
-        n_layer = space.depths[d]
-        layers = np.array(list(itertools.product(range(3), repeat=2 * n_layer)), dtype=np.int8)
-        block = np.full((len(layers), space.num_decisions), NOT_SET, dtype=np.int8)
-        block[:, :FIRST_LAYER] = e, d, b
-        block[:, FIRST_LAYER : FIRST_LAYER + 2 * n_layer] = layers
-        rows.append(block)
-    encoded = space.validate(np.concatenate(rows))
-    assert len(encoded) == space.size
-    return encoded
-
-
-def random_chain(space: SearchSpace, rng: np.random.Generator, grid: float | None = None) -> ChainModel:
-    """A chain model of random coefficients; on a grid, all sums are exact and many architectures tie."""
-    arrays = {name: rng.normal(0.0, 0.1, shape) for name, shape in ChainModel.shapes(space).items()}
-    if grid:
-        arrays = {name: np.round(array / grid) * grid for name, array in arrays.items()}
-        for name in ("mlp_count", "head_count", "cross"):
-            arrays[name][:] = 0.0
-    arrays["intercept"] += 3.0
-    for d, n_layer in enumerate(space.depths):
-        for chain in ("mlp", "head"):
-            arrays[chain][:, d, :, n_layer:] = 0.0
-            arrays[f"{chain}_pair"][:, d, :, max(n_layer - 1, 0) :] = 0.0
-            arrays[f"{chain}_skip"][:, d, :, max(n_layer - 2, 0) :] = 0.0
-    return ChainModel(space, **arrays)
-
-
-def random_cost(space: SearchSpace, rng: np.random.Generator, *devices: int) -> CountModel:
-    return CountModel(
-        space,
-        base=rng.uniform(1.0, 3.0, (*devices, 3, 3, 2)),
-        mlp=rng.uniform(0.1, 2.0, (*devices, 3, 2, 3)),
-        head=rng.uniform(0.1, 2.0, (*devices, 3, 2, 3)),
-    )
-
-
-def random_benchmark(space: SearchSpace, seed: int, grid: float | None = None) -> Benchmark:
-    rng = np.random.default_rng(seed)
-    surrogates = Surrogates(
-        space=space,
-        perplexity=random_chain(space, rng, grid),
-        accuracy=random_chain(space, rng, grid),
-        costs={
-            "latency_ms": random_cost(space, rng, 13),
-            "energy_j": random_cost(space, rng, 13),
-            "float16_memory_mb": random_cost(space, rng),
-            "bfloat16_memory_mb": random_cost(space, rng),
-        },
-        devices=tuple(DEVICES),
-    )
-    return Benchmark(device="a6000", surrogates=surrogates)
-
-
-@lru_cache(maxsize=2)
-def all_metrics(bench: Benchmark) -> dict[str, FloatArray]:
-    return bench.evaluate(everything(bench.space))
-
 
 constraint_sets = st.dictionaries(
     st.sampled_from(COST_METRICS), st.sampled_from(["p0", "p2.5", "p10", "p30", "p50", "p90", "p100"]), max_size=3
@@ -117,27 +44,37 @@ def test_optimum_is_that_of_brute_force(
 ) -> None:
     bench = random_benchmark(space, seed)
     objective = Objective(constraints, penalty, weight)
-    bound = objective.bind(bench)
-    outcome = bound.evaluate(all_metrics(bench))
-    if penalty == "hard" and not outcome.feasible.any():
-        with pytest.raises(ValueError, match="no architecture meets"):
-            solve(bench, objective)
+    plain = Objective(constraints, "hinge").bind(bench)
+    if PENALTIES[penalty].constrained and plain.unmeetable:
+        assert not plain.evaluate(all_metrics(bench)).feasible.any()
+        for call in (solve, worst):
+            with pytest.raises(ValueError, match=r"no architecture .* meets .* can be met is"):
+                call(bench, objective)
+        return
+    outcome = objective.bind(bench).evaluate(all_metrics(bench))
+    optimum = solve(bench, objective)
+    assert optimum.reward == outcome.reward.max()
+    assert optimum.metrics["perplexity"] == bench.evaluate(optimum.encoded)["perplexity"][0]
+    if PENALTIES[penalty].constrained:
+        assert optimum.keeps_limits
+        assert optimum.reward == outcome.quality[outcome.feasible].max()
+    if optimum.constrained is None:
+        assert not outcome.feasible.any()
     else:
-        optimum = solve(bench, objective)
-        assert optimum.reward == outcome.reward.max()
-        assert optimum.metrics["perplexity"] == bench.evaluate(optimum.encoded)["perplexity"][0]
+        assert optimum.constrained.reward == outcome.quality[outcome.feasible].max()
     # All infeasible architectures earn the same, up to the rounding of a difference.
     assert worst(bench, objective).reward == pytest.approx(outcome.reward.min(), rel=1e-15, abs=1e-15)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, penalty=st.sampled_from(list(PENALTIES)), constraints=constraint_sets)
 def test_runner_up_is_the_best_of_other_counts(seed: int, penalty: Any, constraints: dict[str, str]) -> None:
     bench = random_benchmark(TINY[1], seed)
     objective = Objective(dict.fromkeys(constraints, "p30"), penalty)
-    outcome = objective.bind(bench).evaluate(all_metrics(bench))
-    if penalty == "hard" and not outcome.feasible.any():
+    if PENALTIES[penalty].constrained and Objective(objective.constraints, "hinge").bind(bench).unmeetable:
         return
+    outcome = objective.bind(bench).evaluate(all_metrics(bench))
     optimum = solve(bench, objective)
     encoded = everything(bench.space)
     kinds = [np.hstack([rows[:, :FIRST_LAYER], *bench.space.counts(rows)]) for rows in (encoded, optimum.encoded)]
@@ -151,9 +88,9 @@ def test_ties_are_broken_as_documented(seed: int, penalty: Any, constraints: dic
     bench = random_benchmark(TINY[1], seed, grid=1.0 / 16.0)
     objective = Objective(constraints, penalty)
     metrics = all_metrics(bench)
-    outcome = objective.bind(bench).evaluate(metrics)
-    if penalty == "hard" and not outcome.feasible.any():
+    if PENALTIES[penalty].constrained and Objective(objective.constraints, "hinge").bind(bench).unmeetable:
         return
+    outcome = objective.bind(bench).evaluate(metrics)
     optimum = solve(bench, objective)
     tied = np.flatnonzero(outcome.reward == outcome.reward.max())
     assert optimum.reward == outcome.reward.max()
@@ -193,6 +130,7 @@ def test_front_is_that_of_brute_force(space: SearchSpace, seed: int, quality: st
     np.testing.assert_array_equal(front.values, np.stack([evaluated[metric] for metric in metrics], axis=1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(seed=SEEDS)
 def test_extremes_are_those_of_brute_force(seed: int) -> None:
@@ -208,6 +146,7 @@ def test_extremes_are_those_of_brute_force(seed: int) -> None:
     assert (least, greatest) == (log_perplexity.min(), log_perplexity.max())
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, limit=st.floats(1.0, 40.0))
 def test_nearest_to_limit_is_that_of_brute_force(seed: int, limit: float) -> None:
@@ -369,7 +308,7 @@ def test_constraints_that_exclude_each_other_say_the_least_common_factor() -> No
 def test_illegal_arguments() -> None:
     several = Benchmark("s", "all")
     with pytest.raises(ValueError, match="of one device"):
-        solve(several, Objective({"latency_ms": 20.0}))
+        solve(several, Objective({"latency_ms": 20.0}, "hinge"))
     with pytest.raises(ValueError, match="of one device"):
         extremes(several, "latency_ms")
     with pytest.raises(ValueError, match="of one device"):
@@ -449,3 +388,55 @@ def test_milp_solver_finds_the_same_optimum(seed: int, weight: float) -> None:
     optimum = solve(bench, Objective({"latency_ms": "p20"}, "hinge", weight))
     threshold = optimum.objective.limits["latency_ms"]
     assert optimum.reward == pytest.approx(milp_reward(bench, threshold, weight), abs=1e-6)
+
+
+LEVELS = tuple(f"p{level}" for level in range(10, 100, 10))
+
+
+@pytest.mark.parametrize(
+    ("scale", "device"),
+    [
+        *(("s", device) for device in DEVICES),
+        ("m", "a6000"),
+        ("m", "cpu_amd_7452"),
+        pytest.param("l", "a6000", marks=pytest.mark.slow),
+        pytest.param("l", "p100", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("metric", ["latency_ms", "energy_j"])
+def test_the_optimum_keeps_its_limit_and_is_the_best_that_does(scale: str, device: str, metric: str) -> None:
+    bench = Benchmark(scale, device)
+    front = pareto_front(bench, (metric, "perplexity"))
+    for level in LEVELS if scale == "s" else LEVELS[::4]:
+        optimum = solve(bench, {metric: level})
+        limit = optimum.objective.limits[metric]
+        assert optimum.keeps_limits
+        assert optimum.metrics[metric] <= limit
+        assert optimum.title == "certified constrained optimum"
+        assert optimum.constrained is optimum
+        # The front is another way to the best architecture that keeps the limit.
+        assert optimum.metrics["perplexity"] == front.values[front.values[:, 0] <= limit, 1].min()
+        assert optimum.reward == solve(bench, Objective({metric: level}, "hard")).reward
+        penalised = solve(bench, Objective({metric: level}, "hinge"))
+        assert penalised.title == "optimum of the penalised reward"
+        assert penalised.constrained is not None
+        assert penalised.constrained.architecture == optimum.architecture
+        # By the definition of the jump.
+        least = penalised.reward - optimum.reward
+        assert optimum.objective.jump == pytest.approx(least + JUMP_MARGIN, abs=1e-12)
+
+
+def test_without_limits_there_is_nothing_to_keep() -> None:
+    optimum = solve(Benchmark("s", None), {})
+    assert optimum.title == "certified optimum"
+    assert optimum.keeps_limits
+    assert optimum.constrained is optimum
+    assert optimum.metrics["perplexity"] == Benchmark("s", None).extremes("perplexity")[0]
+    assert optimum.objective.jump == 0.0
+
+
+def test_limits_that_nothing_keeps_leave_no_constrained_optimum() -> None:
+    optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": 5.0}, "hinge"))
+    assert not optimum.keeps_limits
+    assert optimum.constrained is None
+    assert str(optimum.objective.unmeetable).startswith("no architecture of scale 's' on a6000 meets latency_ms <= 5.0")
