@@ -18,8 +18,8 @@ from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import ActionValues, Problem, action_values, best_completion, episode_regret, solve
 from hwgpt_gym.optimum.action_values import make_action_values
-from hwgpt_gym.penalties import PENALTIES
-from hwgpt_gym.search_space import BIAS, FIRST_LAYER, N_LAYER, NOT_SET, Encoded
+from hwgpt_gym.penalties import PENALTIES, Penalty
+from hwgpt_gym.search_space import BIAS, FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray
 from small_spaces import TINY, all_metrics, everything, random_benchmark
 
 CLOSE = {"rtol": 1e-14, "atol": 1e-12}  # Random costs and weights make rewards far greater than 1.
@@ -226,3 +226,16 @@ def test_tables_are_kept_for_few_objectives_and_no_longer_than_the_benchmark() -
     gc.collect()
     assert of_bench() is None
     assert kept[-1]() is None
+
+
+def test_penalties_that_bend_quality_are_refused() -> None:
+    bench = shipped("s", "a6000")
+
+    def halve_square(quality: FloatArray, ratios: Any, weight: float, jump: Any) -> FloatArray:
+        return 0.5 * quality**2
+
+    penalties = {**PENALTIES, "bent": Penalty("bent", 1.0, "quality ** 2 / 2", "none", halve_square)}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hwgpt_gym.penalties.PENALTIES", penalties)
+        with pytest.raises(ValueError, match="affine in quality"):
+            action_values(bench, Objective({"latency_ms": "p30"}, "bent"), np.full((1, 27), NOT_SET))
