@@ -16,6 +16,7 @@ from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.onboarding.devices import content_of
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace
 
 if TYPE_CHECKING:
@@ -142,7 +143,9 @@ class SearchProblem:
         row = self.space.validate(encoded)
         if len(row) != 1:
             raise ValueError(f"encoded must hold one architecture, got {len(row)}")
-        reward = self.bound.evaluate(self.benchmark.evaluate(row, self.bound.metrics)).reward
+        reward = self.bound.evaluate(
+            self.benchmark.evaluate(row, self.bound.metrics), margins=self.bound.margins(row)
+        ).reward
         self._greedy.append((self.evaluations, row, float(reward[0])))
 
     def result(self, agent: str, settings: dict[str, Any], wall_time: float, cpu_time: float) -> SearchResult:
@@ -155,6 +158,7 @@ class SearchProblem:
             settings=settings,
             scale=self.benchmark.scale,
             device=self.benchmark.device.name if self.benchmark.device else None,
+            device_content=content_of(self.benchmark.device) if self.benchmark.device else "",
             objective=self.objective,
             budget=self.budget,
             seed=self.seed,
@@ -178,7 +182,7 @@ class SearchProblem:
                 f"{len(rows)} evaluations were asked for, {left} of the budget of {self.budget} are left"
             )
         values = self.benchmark.evaluate(rows, self._metrics)
-        rewards = self.bound.evaluate(values).reward
+        rewards = self.bound.evaluate(values, margins=self.bound.margins(rows)).reward
         if len(rows):
             self._encoded.append(rows.copy())
             self._rewards.append(rewards)

@@ -44,6 +44,7 @@ class SearchResult:
         wall_time: Seconds.
         cpu_time: Seconds of processor time, of all threads.
         claims: What the file claims about regret, by :meth:`save`; empty before.
+        device_content: The SHA-256 of the device's profile, empty for a shipped device.
 
     Raises:
         ValueError: If lengths do not agree, there is more than the budget, or a number is not legal.
@@ -66,6 +67,7 @@ class SearchResult:
     wall_time: float
     cpu_time: float
     claims: Mapping[str, Any] = field(default_factory=dict)
+    device_content: str = ""
 
     def __post_init__(self) -> None:
         check_integer("budget", self.budget, 1)
@@ -199,7 +201,7 @@ class SearchResult:
         )
 
 
-_AS_IT_IS: Final = ("agent", "scale", "device", "budget", "seed", "wall_time", "cpu_time")
+_AS_IT_IS: Final = ("agent", "scale", "device", "device_content", "budget", "seed", "wall_time", "cpu_time")
 """What a file says as a result does."""
 
 

@@ -53,6 +53,7 @@ class Description:
     cpu_time: float
     greedy: list[Greedy]
     claims: dict[str, float | str]
+    device_content: str = ""
     schema: str = SCHEMA
     version: str = __version__
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}

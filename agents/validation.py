@@ -9,6 +9,7 @@ import numpy as np
 
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import FloatArray
 
 _TOLERANCE: Final = 1e-9
@@ -22,7 +23,8 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
 
     Args:
         path: The file.
-        benchmark: What to evaluate with; the shipped surrogates of the file's scale and device by default.
+        benchmark: What to evaluate with; by default that of the file's scale and device, which has to be shipped,
+            registered, or loaded before.
 
     Returns:
         The result, if all of it is right.
@@ -35,13 +37,18 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     from hwgpt_gym.optimum import solve
 
     result = SearchResult.load(path)
-    benchmark = benchmark or Benchmark(result.scale, result.device)
+    if benchmark is None:
+        device = None if result.device is None else find_device(result.device, result.device_content)
+        benchmark = Benchmark(result.scale, device)
+    elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
+        raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
     bound = result.objective.bind(benchmark)
     metrics = benchmark.evaluate(result.encoded, dict.fromkeys((*bound.metrics, *result.metrics)))
     for key, claimed in result.metrics.items():
         _compare(path, key, claimed, metrics[key])
-    _compare(path, "reward", result.reward, bound.evaluate(metrics).reward)
-    greedy = bound.evaluate(benchmark.evaluate(result.greedy_encoded, bound.metrics)).reward
+    _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)
+    greedy_metrics = benchmark.evaluate(result.greedy_encoded, bound.metrics)
+    greedy = bound.evaluate(greedy_metrics, margins=bound.margins(result.greedy_encoded)).reward
     _compare(path, "greedy reward", result.greedy_reward, greedy)
     claims = result.claims
     true: dict[str, float | str] = {}

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
+from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -77,7 +77,8 @@ class ContextGenerator:
             )
         self.medians = self._per_device({key: bench.quantile(key, 0.5) for key in self.constrained})
         self._drawn = np.flatnonzero((self._low < self._high).any(axis=0))
-        self._device_names = np.array(settings.devices, dtype=object)
+        self._names = [device.name for device in bench.devices]
+        self._device_names = np.array(self._names, dtype=object)
         self._device_features = self._describe_devices()
         for shared in (self._low, self._high, self.medians, self._device_features):
             shared.flags.writeable = False
@@ -119,11 +120,12 @@ class ContextGenerator:
         device, constraint = options.get("device"), options.get("constraint")
         positions, limits = contexts
         if device is not None:
-            name = get_device(device).name
-            if name not in settings.devices:
-                raise ValueError(f"options['device'] must be one of {list(settings.devices)}, got {device!r}")
+            # One of its own devices goes by its name even if it is known by its path alone.
+            name = device if device in self._names else get_device(device).name
+            if name not in self._names:
+                raise ValueError(f"options['device'] must be one of {self._names}, got {device!r}")
             # The limits are drawn anew with the same numbers, as quantiles are the device's own.
-            position = settings.devices.index(name)
+            position = self._names.index(name)
             share = self._share(positions, limits)
             positions = np.full_like(positions, position)
             limits = self._low[position] + (self._high[position] - self._low[position]) * share
@@ -178,7 +180,7 @@ class ContextGenerator:
 
     def _describe_devices(self) -> FloatArray:
         rows = []
-        for name in self._settings.devices:
+        for name in self._names:
             index = self._bench.surrogates.index_of(name)
             features = [
                 device_features(self._bench.surrogates.costs[key][index])

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Never
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
-from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -95,8 +96,8 @@ class HWGPTEnv(OneLaneEnv):
     | Argument         | Default                 | Meaning                                              |
     |------------------|-------------------------|------------------------------------------------------|
     | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
-    | `scale`          | `"s"`                   | The search space: `"s"`, `"m"` or `"l"`              |
-    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` for none                       |
+    | `scale`          | `"s"`, or the profile's | The search space: `"s"`, `"m"` or `"l"`              |
+    | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
     | `penalty`        | `"exact"`               | What exceeding a limit costs, see above              |
     | `penalty_weight` | the penalty's own       | A number from 1e-6 to 1e4                            |
     | `shaping`        | `False`                 | Whether steps earn the change of a potential         |
@@ -104,16 +105,26 @@ class HWGPTEnv(OneLaneEnv):
     | `regret`         | `None`                  | Whether to report `regret`; `None`: without a context|
     | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
+    | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+
+    A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
+    it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
+    times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`), so that a limit which holds here holds on the real
+    device; limits that are quantiles stay those of predictions, and `info` reports predictions.
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
-    every device; otherwise the error says the least value that can be met. With `noise=True` latency and energy are
-    what a single measurement would show, drawn from `np_random`; otherwise those of the device in its median state.
-    Jump, optimum and regret then still refer to predictions, and what earns most on average is another architecture:
-    at its limit, the optimum's measured cost exceeds it about half of the time. With `regret=True` where there is a
-    context, one limit under `exact` or `hard` is a look-up; otherwise every context is solved. A `world`
-    is another model of perplexity and accuracy that the measurements could have come from (`docs/surrogates.md`);
-    quality is scaled by its own extremes.
+    every device; otherwise the error says the least value that can be met.
+
+    With `noise=True` latency and energy are what a single measurement would show, drawn from `np_random`; otherwise
+    those of the device in its median state. Jump, optimum and regret refer to predictions either way, and the expected
+    noisy reward has another optimum: at its limit, an architecture's measured cost exceeds it about half of the time.
+
+    With `regret=True` where there is a context, one limit under `exact` or `hard` is a look-up; otherwise every context
+    is solved.
+
+    A `world` is another model of perplexity and accuracy that the measurements could have come from
+    (`docs/surrogates.md`); quality is scaled by its own extremes.
 
     >>> import gymnasium as gym
     >>> import hwgpt_gym
@@ -146,8 +157,8 @@ class HWGPTEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
-        constraint: ConstraintArgument | None = None,
+        scale: str | None = None,
+        constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
@@ -155,6 +166,7 @@ class HWGPTEnv(OneLaneEnv):
         regret: bool | None = None,
         world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -168,6 +180,7 @@ class HWGPTEnv(OneLaneEnv):
             noise=noise,
             regret=regret,
             world=world,
+            confidence=confidence,
         )
         super().__init__(get_task(settings), ScalarReward(), render_mode)
 
@@ -178,6 +191,19 @@ class HWGPTEnv(OneLaneEnv):
             The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
         """
         return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action: the greatest reward that the episode can still end with after it.
+
+        Rewards are without noise and shaping, in the episode's context.
+
+        Returns:
+            ``float64 (3,)``, ``-inf`` for an action that is no choice of its own: action 2 at ``bias``, and all of them
+            once the architecture is complete.
+        """
+        episodes = self._episodes
+        values: FloatArray = episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)[0]
+        return values
 
 
 HWGPTEnv.__doc__ = str(HWGPTEnv.__doc__).replace("    PENALTIES", penalty_table("    "))

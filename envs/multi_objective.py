@@ -71,7 +71,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
     def __init__(
         self,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         world: int | None = None,
@@ -107,7 +107,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
 
         task = self._episodes.task
         device = int(self._episodes.contexts.device[0])
-        bench = task.bench.on(task.settings.devices[device])
+        bench = task.bench.on(task.bench.devices[device])
         front = pareto_front(bench, ("perplexity", *self.costs))
         medians = [bench.quantile(key, 0.5) for key in self.costs]
         quality = task.objective.quality(front.values[:, 0])
@@ -148,7 +148,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
+        scale: str | None = None,
         costs: Sequence[str] = ("latency_ms",),
         noise: bool = False,
         world: int | None = None,
@@ -166,7 +166,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
 
 
 def _make_task(
-    device: DeviceArgument, scale: str, costs: Sequence[str], noise: bool, world: int | None
+    device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool, world: int | None
 ) -> tuple[Task, VectorReward]:
     # Gauges compare costs to the medians, which therefore stand where limits would.
     settings = make_settings(

@@ -82,6 +82,7 @@ def _make_env(architecture: Architecture, device: str, objective: Objective, ren
         objective.penalty,
         objective.weight,
         render_mode=render_mode,
+        confidence=objective.confidence,
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -11,17 +11,24 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes
 from hwgpt_gym.envs.contexts import Contexts
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.objective import BoundObjective
 from hwgpt_gym.penalties import get_penalty
-from hwgpt_gym.search_space import FloatArray
+from hwgpt_gym.search_space import Encoded, FloatArray
 
 if TYPE_CHECKING:
-    from hwgpt_gym.optimum import Optimum
+    from hwgpt_gym.optimum import ActionValues, Optimum
 
 CACHED_OPTIMA: Final = 1_024
 """Optima that are kept, of as many contexts."""
+
+CACHED_ACTION_VALUES: Final = 2
+"""Sets of contexts whose tables of action values are kept."""
+
+TABLES: Final = 2**27
+"""Bytes that the tables of one such set may take."""
 
 
 class Problems:
@@ -42,6 +49,9 @@ class Problems:
         self._lowest: Callable[[int], BoundObjective] = lru_cache(self._bind_lowest)
         self._jump_table: Callable[[int], Callable[[FloatArray], FloatArray]] = lru_cache(self._make_jump_table)
         self._front: Callable[[int], tuple[FloatArray, FloatArray]] = lru_cache(self._solve_front)
+        self._action_values: Callable[[tuple[tuple[float, ...], ...]], ActionValues] = lru_cache(CACHED_ACTION_VALUES)(
+            self._make_action_values
+        )
         self._solve: Callable[[int, tuple[float, ...]], Optimum] = lru_cache(CACHED_OPTIMA)(self._solve_one)
 
     def jumps(self, contexts: Contexts) -> FloatArray | float:
@@ -62,11 +72,58 @@ class Problems:
         With one limit under ``exact`` or ``hard`` this is a look-up on the exact front; otherwise every context that
         was not seen before is solved.
         """
-        if self._on_front and self._settings.has_context:
+        if not self._settings.has_context:
+            return np.full(len(contexts.device), self.optimum(contexts, 0).reward)
+        if self._on_front:
             return self._by_device(contexts, self._best_on_front)
         problems, of_row = np.unique(np.column_stack([contexts.device, contexts.limits]), axis=0, return_inverse=True)
         rewards = [self._solve(int(problem[0]), tuple(problem[1:].tolist())).reward for problem in problems]
         return np.array(rewards)[of_row.reshape(-1)]
+
+    def action_values(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
+        """Return the greatest reward within reach after every action, without noise, ``float64 (m, 3)``.
+
+        Args:
+            encoded: Architectures under construction, ``int8 (m, D)``, -1 where undecided.
+            contexts: Their contexts.
+        """
+        values = np.empty((len(encoded), NUM_ACTIONS))
+        for rows, solved, problem in self._solve_actions(contexts):
+            values[rows] = solved(encoded[rows], problem)
+        return values
+
+    def decision_regrets(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
+        """Return what every decision of complete architectures lost, without noise, ``float64 (m, D)``."""
+        lost = np.empty(encoded.shape)
+        for rows, solved, problem in self._solve_actions(contexts):
+            lost[rows] = solved.regret(encoded[rows], problem)
+        return lost
+
+    def _solve_actions(self, contexts: Contexts) -> Iterator[tuple[Lanes, ActionValues, npt.NDArray[np.intp]]]:
+        """Yield rows of contexts, the values of actions in these, and the position of each row's problem there."""
+        from hwgpt_gym.optimum import ActionValues
+
+        # Few at a time, so that memory does not grow with the number of contexts.
+        at_once = max(TABLES // ActionValues.bytes_per_problem(self._bench.space), 1)
+        jumps = np.broadcast_to(self.jumps(contexts), len(contexts.device))
+        distinct, problem = np.unique(np.column_stack([*contexts, jumps]), axis=0, return_inverse=True)
+        for start in range(0, len(distinct), at_once):
+            rows = np.flatnonzero((start <= problem) & (problem < start + at_once))
+            yield (
+                rows,
+                self._action_values(tuple(map(tuple, distinct[start : start + at_once].tolist()))),
+                problem[rows] - start,
+            )
+
+    def _make_action_values(self, contexts: tuple[tuple[float, ...], ...]) -> ActionValues:
+        """Return the values of actions in some contexts, each a device, its limits and the jump."""
+        from hwgpt_gym.optimum import ActionValues, Problem
+
+        problems = []
+        for device, *limits, jump in contexts:
+            bound = self._lowest(int(device))
+            problems.append(Problem.of(replace(bound, limits=dict(zip(bound.limits, limits, strict=True))), jump))
+        return ActionValues(self._bench.chain_model("perplexity"), problems)
 
     def _by_device(self, contexts: Contexts, found: Callable[[int, FloatArray], FloatArray]) -> FloatArray:
         """Call a function for the contexts of each device, and put together what it gives."""
@@ -82,7 +139,7 @@ class Problems:
         return best
 
     def _bench_of(self, device: int) -> Benchmark:
-        return self._bench.on(self._settings.devices[device])
+        return self._bench.on(self._bench.devices[device])
 
     def _bind_lowest(self, device: int) -> BoundObjective:
         return self._settings.lowest.bind(self._bench_of(device))
@@ -94,7 +151,8 @@ class Problems:
         """Return the costs of the exact front of the one limited cost, ascending, and their qualities."""
         from hwgpt_gym.optimum import pareto_front
 
-        front = pareto_front(self._bench_of(device), (self._settings.constrained[0], "perplexity"))
+        metrics = (self._settings.constrained[0], "perplexity")
+        front = pareto_front(self._bench_of(device), metrics, self._settings.confidence)
         return front.values[:, 0], self._lowest(device).quality(front.values[:, 1])
 
     def _solve_one(self, device: int, limits: tuple[float, ...]) -> Optimum:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
 from hwgpt_gym.envs.view import Gauge, View
+from hwgpt_gym.search_space import FIRST_LAYER
 from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
 
 WIDTH: Final = 960
@@ -28,6 +29,10 @@ _PAPER, _TRACK = "#fbfaf7", "#e4e7eb"
 _BLUES: Final = LinearSegmentedColormap.from_list("layers", ["#a9d0e8", BLUE, "#14406b"])
 _STAGE: Final = (44.0, 118.0, 572.0, 262.0)
 """Where the layers stand: left, bottom, width, height."""
+_LOSSES: Final = (30.0, 36.0)
+"""The ground of the bars of what decisions lost, and the height of the greatest."""
+_LEAST_SCALE: Final = 1e-3
+"""The loss that fills the height at least: a smaller one looks small."""
 _PANEL: Final = (668.0, 248.0)
 """Where quality, gauges and result stand: left, width."""
 _GAUGES: Final = (388.0, 276.0, 78.0)
@@ -58,6 +63,7 @@ def draw_text(view: View) -> str:
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
         lines.append(f"exact optimum {view.optimum.reward:.3f}, regret {regret:.3f}")
+        lines.append(_losses(view))
     return "\n".join(lines) + "\n"
 
 
@@ -70,6 +76,8 @@ def draw_frame(view: View) -> npt.NDArray[np.uint8]:
     axes.axis("off")
     _draw_title(axes, view)
     _draw_layers(axes, view)
+    if view.optimum is not None:
+        _draw_losses(axes, view)
     _draw_panel(axes, view)
     canvas.draw()  # type: ignore[no-untyped-call]
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
@@ -147,7 +155,31 @@ def _draw_layers(axes: Any, view: View) -> None:
     )
     axes.add_collection(PatchCollection(blocks, facecolor=colors or "none", edgecolor=_PAPER, linewidth=0.8))
     axes.plot([left, left + width], [bottom - 2] * 2, color=INK, linewidth=1.1)
-    axes.text(left, 68, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=FAINT)
+    axes.text(left, 80, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=FAINT)
+
+
+def _draw_losses(axes: Any, view: View) -> None:
+    """Draw a bar for what each decision lost: beside the facts, and below each layer one for its MLP and its heads."""
+    left, _, width, _ = _STAGE
+    slot = width / view.space.max_layers
+    scale = _LOSSES[1] / max(_LEAST_SCALE, *view.lost)
+    bars: list[Patch] = []
+    for column, lost in enumerate(view.lost):
+        if column < FIRST_LAYER:
+            bars.append(Rectangle((left + 150 * column - 10, 408), 5, scale * lost))
+        else:
+            layer, chain = divmod(column - FIRST_LAYER, 2)
+            middle = left + (layer + 0.5) * slot
+            bars.append(Rectangle((middle - 0.3 * slot * (1 - chain), _LOSSES[0]), 0.27 * slot, scale * lost))
+    axes.add_collection(PatchCollection(bars, facecolor=RED, linewidth=0))
+    axes.plot([left, left + width], [_LOSSES[0] - 1] * 2, color=_TRACK, linewidth=1.0)
+    axes.text(left, _LOSSES[0] - 17, _losses(view), size=9, color=FAINT)
+
+
+def _losses(view: View) -> str:
+    """Say which decisions lost most."""
+    named = [f"{name} {lost:.3f}" for name, lost in view.losses[:3]]
+    return f"lost most by {', '.join(named)}" if named else "no decision lost as much as 0.001"
 
 
 def _draw_panel(axes: Any, view: View) -> None:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from hwgpt_gym.checks import check_integer
-from hwgpt_gym.devices import DEVICES, get_device
+from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
+from hwgpt_gym.onboarding.devices import content_of, default_scale, get_device, reference_of
 from hwgpt_gym.search_space import get_search_space
 
 DeviceArgument: TypeAlias = str | Sequence[str]
-"""A device by name, several to draw from, or ``"all"``."""
+"""A device by name or by the path of its profile, several to draw from, or ``"all"``."""
 
 ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
 
-DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = {"latency_ms": "p50"}
-"""The constraint of an environment that is given none: the median latency of the search space on its device."""
+DEFAULT_CONSTRAINT: Final[Mapping[str, Limit]] = MappingProxyType({"latency_ms": "p50"})
+"""The constraint of an environment that is not told which: the median latency of the search space on its device."""
 
 
 class LimitRange(NamedTuple):
@@ -42,7 +44,8 @@ class Settings:
 
     Attributes:
         scale: The search space.
-        devices: The devices that episodes draw from.
+        devices: What names the devices that episodes draw from: names, and absolute paths of profiles.
+        contents: The SHA-256 of each device's profile, empty for a shipped device.
         constraint: The limits of costs.
         penalty: What exceeding a limit costs.
         weight: How much.
@@ -51,10 +54,12 @@ class Settings:
         has_context: Whether device or limits vary, and stand in the observation.
         regret: Whether the end of an episode is compared with its optimum.
         world: The posterior world that answers, ``None`` for the nominal models.
+        confidence: With which each limit is to hold, ``None`` without a margin.
     """
 
     scale: str
     devices: tuple[str, ...]
+    contents: tuple[str, ...]
     constraint: tuple[LimitRange, ...]
     penalty: str
     weight: float
@@ -63,6 +68,7 @@ class Settings:
     has_context: bool
     regret: bool
     world: int | None = None
+    confidence: float | None = None
 
     @property
     def constrained(self) -> tuple[str, ...]:
@@ -72,18 +78,21 @@ class Settings:
     @property
     def lowest(self) -> Objective:
         """The objective with the low end of every limit."""
-        return Objective({limit.metric: limit.low for limit in self.constraint}, self.penalty, self.weight)
+        return self._objective({limit.metric: limit.low for limit in self.constraint})
 
     @property
     def highest(self) -> Objective:
         """The objective with the high end of every limit."""
-        return Objective({limit.metric: limit.high for limit in self.constraint}, self.penalty, self.weight)
+        return self._objective({limit.metric: limit.high for limit in self.constraint})
+
+    def _objective(self, limits: Mapping[str, Limit]) -> Objective:
+        return Objective(limits, self.penalty, self.weight, self.confidence)
 
 
 def make_settings(
     device: DeviceArgument = "a6000",
-    scale: str = "s",
-    constraint: ConstraintArgument | None = None,
+    scale: str | None = None,
+    constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
     *,
     penalty: str = DEFAULT_PENALTY,
     penalty_weight: float | None = None,
@@ -91,13 +100,13 @@ def make_settings(
     noise: bool = False,
     regret: bool | None = None,
     world: int | None = None,
+    confidence: float | None = None,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
 
     Raises:
         ValueError: If one is not legal; the message names it, its value and what is.
     """
-    get_search_space(scale)
     for name, flag in (("shaping", shaping), ("noise", noise)):
         if not isinstance(flag, bool):
             raise ValueError(f"{name} must be True or False, got {flag!r}")
@@ -106,18 +115,20 @@ def make_settings(
     if world is not None:
         check_integer("world", world, 0)
     devices, several = _check_devices(device)
+    scale = get_search_space(default_scale(devices) if scale is None else scale).scale
     if constraint is None:
-        constraint = DEFAULT_CONSTRAINT
+        constraint = {}
     if not isinstance(constraint, Mapping):
         raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
     # Objectives check what they are made of: both ends of every range, penalty and weight.
-    checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight)
+    checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight, confidence)
     Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
     has_context = several or any(_is_range(limit) for limit in constraint.values())
     return Settings(
         scale=scale,
-        devices=devices,
+        devices=tuple(map(reference_of, devices)),
+        contents=tuple(map(content_of, devices)),
         constraint=limits,
         penalty=checked.penalty,
         weight=checked.weight,
@@ -126,21 +137,26 @@ def make_settings(
         has_context=has_context,
         regret=not has_context if regret is None else regret,
         world=world,
+        confidence=checked.confidence,
     )
 
 
-def _check_devices(device: DeviceArgument) -> tuple[tuple[str, ...], bool]:
-    """Return the names of the devices, and whether an episode draws one of them."""
+def _check_devices(device: DeviceArgument) -> tuple[tuple[Device, ...], bool]:
+    """Return the devices, and whether an episode draws one of them."""
     if isinstance(device, str):
         if device.lower() == "all":
-            return tuple(DEVICES), True
-        return (get_device(device).name,), False
-    if not isinstance(device, Sequence) or not device:
-        raise ValueError(f"device must be a name, a list of at least one name, or 'all', got {device!r}")
-    names = tuple(get_device(name).name for name in device)
+            return tuple(DEVICES.values()), True
+        return (get_device(device),), False
+    if not isinstance(device, Sequence) or not device or not all(isinstance(item, str) for item in device):
+        raise ValueError(
+            f"device must be a name or a path, a list of at least one of them, or 'all', got {device!r}: arguments of "
+            "an environment must be such that JSON can hold them"
+        )
+    devices = tuple(map(get_device, device))
+    names = [item.name for item in devices]
     if len(set(names)) < len(names):
-        raise ValueError(f"device must not repeat a device, got {list(names)}")
-    return names, True
+        raise ValueError(f"device must not repeat a device, got {names}")
+    return devices, True
 
 
 def _is_range(limit: Any) -> bool:

@@ -15,12 +15,14 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import NOISE_UNIFORMS, Benchmark
+from hwgpt_gym.devices import Device
 from hwgpt_gym.envs.construction import ObservationLayout
 from hwgpt_gym.envs.contexts import ContextGenerator, Contexts
 from hwgpt_gym.envs.naming import names_of
 from hwgpt_gym.envs.problems import Problems
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.objective import BoundObjective
+from hwgpt_gym.onboarding.devices import content_of, get_device
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 
@@ -69,8 +71,8 @@ class Task:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._several = len(settings.devices) > 1
-        device = list(settings.devices) if self._several else settings.devices[0]
-        self.bench = Benchmark(settings.scale, device, world=settings.world)
+        devices = _find_devices(settings)
+        self.bench = Benchmark(settings.scale, devices if self._several else devices[0], world=settings.world)
         self.space = self.bench.space
         self.constrained = settings.constrained
         self.objective: BoundObjective = settings.lowest.bind(self.bench)
@@ -95,17 +97,17 @@ class Task:
                 if not given.
         """
         metrics = self._evaluate(encoded, contexts.device, self.bench.metrics)
-        predicted = self._outcome(metrics, contexts)
+        predicted = self._outcome(encoded, metrics, contexts)
         if uniforms is None:
             return Score(predicted, metrics, predicted.reward)
         factors = self.bench.noise_factors(uniforms, encoded[:, EMBED_DIM], contexts.device)
         metrics |= {key: metrics[key] * factor for key, factor in factors.items()}
-        return Score(self._outcome(metrics, contexts), metrics, predicted.reward)
+        return Score(self._outcome(encoded, metrics, contexts), metrics, predicted.reward)
 
     def predict_reward(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
         """Return the reward of complete architectures without noise, ``float64 (m,)``: the potential of shaping."""
         keys = ("perplexity", *self.constrained)
-        return self._outcome(self._evaluate(encoded, contexts.device, keys), contexts).reward
+        return self._outcome(encoded, self._evaluate(encoded, contexts.device, keys), contexts).reward
 
     def report(self, encoded: Encoded, contexts: Contexts, score: Score) -> dict[str, Any]:
         """Put together the information at the end of episodes, arrays ``(m,)`` by key."""
@@ -127,10 +129,25 @@ class Task:
             return self.bench.evaluate_on(encoded, device, keys)
         return self.bench.evaluate(encoded, keys)
 
-    def _outcome(self, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
-        ratios = [metrics[key] / contexts.limits[:, i] for i, key in enumerate(self.constrained)]
+    def _outcome(self, encoded: Encoded, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
+        margins = self.objective.margins(encoded, contexts.device)
+        costs = [metrics[key] * margins[key] if key in margins else metrics[key] for key in self.constrained]
+        ratios = [cost / contexts.limits[:, i] for i, cost in enumerate(costs)]
         quality = self.objective.quality(metrics["perplexity"])
         return self.objective.outcome(quality, ratios, self.problems.jumps(contexts))
+
+
+def _find_devices(settings: Settings) -> list[Device]:
+    """Find the devices of settings, which may come from another process.
+
+    Raises:
+        ValueError: If a profile is not the one that the settings were made of.
+    """
+    devices = list(map(get_device, settings.devices))
+    for device, content, reference in zip(devices, settings.contents, settings.devices, strict=True):
+        if content_of(device) != content:
+            raise ValueError(f"the device {reference!r} has changed since the environment's settings were made")
+    return devices
 
 
 @lru_cache(maxsize=64)

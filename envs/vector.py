@@ -11,9 +11,10 @@ from gymnasium.vector import AutoresetMode
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
-from hwgpt_gym.envs.settings import ConstraintArgument, DeviceArgument, make_settings
+from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
+from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
@@ -37,6 +38,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         regret: Whether the end of an episode reports how far it is from the optimum.
         world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        confidence: With which each limit is to hold; ``None`` without a margin.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -56,8 +58,8 @@ class HWGPTVectorEnv(ManyLaneEnv):
         self,
         num_envs: int = 1,
         device: DeviceArgument = "a6000",
-        scale: str = "s",
-        constraint: ConstraintArgument | None = None,
+        scale: str | None = None,
+        constraint: ConstraintArgument | None = DEFAULT_CONSTRAINT,
         penalty: str = DEFAULT_PENALTY,
         penalty_weight: float | None = None,
         shaping: bool = False,
@@ -65,6 +67,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         regret: bool | None = None,
         world: int | None = None,
         render_mode: str | None = None,
+        confidence: float | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -80,6 +83,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
             noise=noise,
             regret=regret,
             world=world,
+            confidence=confidence,
         )
         super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
 
@@ -96,3 +100,11 @@ class HWGPTVectorEnv(ManyLaneEnv):
         if any(not 0 <= lane < self.num_envs for lane in numbers):
             raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
         return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
+
+    def action_values(self) -> FloatArray:
+        """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
+
+        As :meth:`HWGPTEnv.action_values <hwgpt_gym.envs.hwgpt.HWGPTEnv.action_values>`.
+        """
+        episodes = self._episodes
+        return episodes.task.problems.action_values(episodes.construction.encoded, episodes.contexts)

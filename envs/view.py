@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
-from hwgpt_gym.devices import get_device
+import numpy as np
+
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.search_space import (
@@ -18,6 +19,9 @@ from hwgpt_gym.search_space import (
     NOT_SET,
     SearchSpace,
 )
+
+_SEEN: Final = 5e-4
+"""The least loss of a decision that is written out."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,8 @@ class View:
         result: What it earns, predicted while the architecture is incomplete.
         gauges: Every constrained cost.
         optimum: What the best architecture earns, once this one is complete and if it is known.
+        lost: By how much each decision lowered the greatest reward within reach, where the optimum is known; ``D``
+            numbers, 0 where no decision exists.
         reference: What the gauges' limits are called.
         result_name: What the result's reward is called.
     """
@@ -82,6 +88,7 @@ class View:
     result: Result
     gauges: tuple[Gauge, ...]
     optimum: Result | None
+    lost: tuple[float, ...] = ()
     reference: str = "limit"
     result_name: str = "reward"
 
@@ -118,6 +125,13 @@ class View:
         return chosen[: (self.num_decisions - FIRST_LAYER) // 2]
 
     @property
+    def losses(self) -> list[tuple[str, float]]:
+        """The decisions that lost something that can be seen in three digits, in words, the most first."""
+        layers = [f"{kind} of layer {i + 1}" for i in range(self.space.max_layers) for kind in ("MLP", "heads")]
+        named = zip([*self.space.decision_names[:FIRST_LAYER], *layers], self.lost, strict=False)
+        return sorted([(name, lost) for name, lost in named if lost >= _SEEN], key=lambda item: -item[1])
+
+    @property
     def headline(self) -> str:
         """What is decided next, in words."""
         if self.complete:
@@ -138,7 +152,7 @@ def view_of(episodes: Episodes, lane: int) -> View:
     position, num_decisions = int(construction.position[lane]), construction.num_decisions_of(lane)
     view = View(
         space=task.space,
-        device=get_device(task.settings.devices[device]).label,
+        device=task.bench.devices[device].label,
         choices=tuple(construction.encoded[lane].tolist()),
         position=position,
         num_decisions=num_decisions,
@@ -152,7 +166,11 @@ def view_of(episodes: Episodes, lane: int) -> View:
     )
     if not episodes.reward.constrained:
         return replace(view, result=Result(quality, quality), reference="median", result_name="quality")
-    return replace(view, optimum=_optimum(episodes, lane)) if view.complete else view
+    if not view.complete:
+        return view
+    row = np.array([lane])
+    lost = task.problems.decision_regrets(construction.encoded[row], episodes.contexts.of(row))[0]
+    return replace(view, optimum=_optimum(episodes, lane), lost=tuple(lost.tolist()))
 
 
 def _optimum(episodes: Episodes, lane: int) -> Result:

@@ -7,10 +7,11 @@ matplotlib: what needs them imports them when it is called.
 from typing import TYPE_CHECKING
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.devices import DEVICES, Device, get_device
+from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.envs.registration import register_envs
 from hwgpt_gym.metrics import METRICS, Metric, get_metric
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import get_device, load_device, register_device
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, SearchSpace, get_search_space
 from hwgpt_gym.version import __version__
 
@@ -31,7 +32,9 @@ __all__ = [
     "get_device",
     "get_metric",
     "get_search_space",
+    "load_device",
     "pareto_front",
+    "register_device",
     "solve",
 ]
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym import analytic
-from hwgpt_gym.devices import Device, get_device
+from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
-from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.onboarding.devices import ProfiledDevice, default_scale, get_device
+from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics, surrogates_of
+from hwgpt_gym.search_space import EMBED_DIM, GROUPS, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.surrogates.cautious_cost import TERMS, CautiousCost
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.count_model import CountModel
@@ -24,8 +29,17 @@ from hwgpt_gym.surrogates.worlds import load_worlds
 if TYPE_CHECKING:
     import pandas
 
+    from hwgpt_gym.onboarding.profile import DeviceProfile
+
+AnyDevice: TypeAlias = "str | os.PathLike[str] | Device | DeviceProfile"
+"""What :func:`hwgpt_gym.get_device` takes for a device."""
+
 CHUNK: Final = 4_096
 """Architectures evaluated at once: intermediate results then stay in the processor's caches."""
+
+ENERGY_WARNING: Final = (
+    "the intervals of a profile's energy cover too little: of 90 % intervals that were checked, 72 to 88 % held"
+)
 
 NOISE_UNIFORMS: Final = 4
 """Uniform numbers that one measurement takes: session and repeat of latency, then of energy."""
@@ -37,10 +51,12 @@ class Benchmark:
     """Predicts every metric of an architecture, from surrogates fitted to real measurements.
 
     Args:
-        scale: The search space, ``"s"``, ``"m"`` or ``"l"``.
-        device: The device whose latency and energy to predict, by name whatever the case; ``None`` for the metrics
-            that do not depend on a device; a list of names or ``"all"`` for several, whose metrics then have shape
-            ``(n, devices)``.
+        scale: The search space, ``"s"``, ``"m"`` or ``"l"``; by default that of the device's profile if it holds one,
+            else ``"s"``.
+        device: The device whose latency and energy to predict: a shipped one by name whatever the case, one of the
+            user's by its registered name, by the path of its profile or as a profile; ``None`` for the metrics that do
+            not depend on a device; a list of such or ``"all"`` for several, whose metrics then have shape
+            ``(n, devices)`` and are those that all of them have.
         surrogates: The surrogates to use instead of the shipped ones of ``scale``; their own scale then counts.
         world: A posterior world, 0 to 63, whose perplexity and accuracy to predict instead of the nominal ones
             (:mod:`hwgpt_gym.surrogates.worlds`).
@@ -48,12 +64,13 @@ class Benchmark:
     Attributes:
         space: The search space.
         devices: The devices, in the order of the last axis of what depends on them.
-        surrogates: The surrogates of the scale, of all devices.
+        surrogates: The surrogates of the scale: of all shipped devices or, if one is the user's, of its devices.
         world: The posterior world, ``None`` for the nominal models.
 
     Raises:
-        ValueError: If the scale, the world or a device is unknown, to the surrogates too, or no or a repeated device
-            is listed.
+        FileNotFoundError: If the path of a profile leads nowhere.
+        ValueError: If the scale, the world or a device is unknown, to the surrogates too, no or a repeated device is
+            listed, or a device was not measured at the scale.
 
     Example:
         >>> import numpy as np
@@ -66,22 +83,24 @@ class Benchmark:
 
     def __init__(
         self,
-        scale: str = "s",
-        device: str | Device | Sequence[str | Device] | None = "a6000",
+        scale: str | None = None,
+        device: AnyDevice | Sequence[AnyDevice] | None = "a6000",
         surrogates: Surrogates | None = None,
         world: int | None = None,
     ) -> None:
-        self.space: SearchSpace = surrogates.space if surrogates else get_search_space(scale)
-        self._nominal: Surrogates = surrogates or load_surrogates(scale)
+        self._several, self.devices = _resolve_devices(device, surrogates)
+        if surrogates is None:
+            surrogates = load_surrogates(default_scale(self.devices) if scale is None else scale)
+        self.space: SearchSpace = surrogates.space
+        self._nominal: Surrogates = surrogates
         self.world = world
-        self.surrogates: Surrogates = (
-            self._nominal if world is None else load_worlds(self.scale).surrogates(self._nominal, world)
-        )
-        self._several, self.devices = _resolve_devices(device, self.surrogates.devices)
+        answering = surrogates if world is None else load_worlds(self.scale).surrogates(surrogates, world)
+        self.surrogates: Surrogates = surrogates_of(answering, self.devices)
         positions = [self.surrogates.index_of(item.name) for item in self.devices]
         self._device_index = np.array(positions, dtype=np.intp)
-        self._metrics = tuple(key for key in METRICS if self.devices or key not in DEVICE_METRICS)
         self._count_models = self._bind_costs()
+        costs = self._count_models
+        self._metrics = tuple(key for key, metric in METRICS.items() if metric.kind == "quality" or key in costs)
         self._stacks: dict[tuple[str, ...], tuple[CountModel, dict[str, int | slice]]] = {}
         self._quantiles: dict[tuple[str, float], FloatArray] = {}
         self._views: dict[str, Benchmark] = {}
@@ -114,13 +133,17 @@ class Benchmark:
             >>> Benchmark("s", ["a6000", "h100"]).on("h100")
             Benchmark(scale='s', device='h100')
         """
-        name = device.name if isinstance(device, Device) else get_device(device).name
-        if name not in [item.name for item in self.devices]:
+        name = device.name if isinstance(device, Device) else device
+        names = [item.name for item in self.devices]
+        # A name of one of its own devices needs no look-up: the device may be known to nobody else.
+        name = name if name in names else get_device(name).name
+        if name not in names:
             raise ValueError(f"device must be one of {[item.name for item in self.devices]}, got {name!r}")
         if not self._several:
             return self
         if name not in self._views:
-            self._views[name] = Benchmark(self.scale, name, self._nominal, self.world)
+            own = next(item for item in self.devices if item.name == name)
+            self._views[name] = Benchmark(self.scale, own, self._nominal, self.world)
         return self._views[name]
 
     def __repr__(self) -> str:
@@ -222,6 +245,7 @@ class Benchmark:
         return {
             key: self.surrogates.noise[key].factors(uniforms[:, 2 * i : 2 * i + 2], index, width)
             for i, key in enumerate(DEVICE_METRICS)
+            if key in self._count_models
         }
 
     def query(self, architecture: Architecture | str | Mapping[str, Any]) -> dict[str, Any]:
@@ -326,6 +350,35 @@ class Benchmark:
         self.check_one_device([metric])
         return self._count_models[metric]
 
+    def cautious_cost(self, metric: str, confidence: float) -> CautiousCost:
+        """Return a cost with the margin of a confidence, for the limit that it has to keep.
+
+        Costs that do not depend on the device are known. The margin of the others is that of the device's profile or,
+        of a shipped device, its error on architectures that were kept out of the fit.
+
+        Args:
+            metric: A cost.
+            confidence: From 0.5 to 0.9999.
+
+        Returns:
+            The cost: of the device, or with an axis of devices if there are several.
+
+        Raises:
+            ValueError: If it is no cost, needs a device and there is none, or the confidence is not legal.
+        """
+        get_metric(metric, COST_METRICS)
+        self._check_metrics([metric])
+        model = self._count_models[metric]
+        if metric not in DEVICE_METRICS:
+            return CautiousCost(model, np.zeros((len(GROUPS), TERMS, TERMS)), confidence)
+        if metric == "energy_j" and any(isinstance(device, ProfiledDevice) for device in self.devices):
+            warnings.warn(ENERGY_WARNING, stacklevel=2)
+        covariances = [
+            cost_covariance(self.surrogates, device, metric, own)
+            for device, own in zip(self.devices, self._single_models(metric), strict=True)
+        ]
+        return CautiousCost(model, np.stack(covariances) if self._several else covariances[0], confidence)
+
     def check_one_device(self, metrics: Iterable[str]) -> None:
         """Check that metrics have one value for each architecture.
 
@@ -346,9 +399,17 @@ class Benchmark:
             raise ValueError(f"metrics must be a list of metrics, got the string {metrics!r}")
         keys = tuple(metrics)
         for key in keys:
-            if get_metric(key).per_device and not self.devices:
-                raise ValueError(f"metric {key!r} depends on the device: make the benchmark with device=…")
+            if get_metric(key).per_device and key not in self._count_models:
+                raise ValueError(self._missing(key))
         return keys
+
+    def _missing(self, metric: str) -> str:
+        """Say why a metric that depends on the device is not there."""
+        if not self.devices:
+            return f"metric {metric!r} depends on the device: make the benchmark with device=…"
+        lacking = next(item for item in self.devices if metric not in known_metrics(self._nominal, item))
+        known = known_metrics(self._nominal, lacking)
+        return f"metric {metric!r} is not known of the device {lacking.name!r}, which has {', '.join(known)}"
 
     def _predict(self, encoded: Encoded, keys: Sequence[str], device: npt.NDArray[np.intp] | None = None) -> Metrics:
         if len(encoded) <= CHUNK:
@@ -420,20 +481,18 @@ class Benchmark:
 
 
 def _resolve_devices(
-    device: str | Device | Sequence[str | Device] | None, known: tuple[str, ...]
+    device: AnyDevice | Sequence[AnyDevice] | None, surrogates: Surrogates | None
 ) -> tuple[bool, tuple[Device, ...]]:
-    """Return whether several devices are meant, and the devices; ``"all"`` are the known ones."""
+    """Return whether several devices are meant, and the devices; ``"all"`` are those that the surrogates know."""
     if device is None:
         return False, ()
-    if isinstance(device, Device):
-        return False, (device,)
-    if isinstance(device, str):
-        if device.lower() == "all":
-            return True, tuple(map(get_device, known))
+    if isinstance(device, str) and device.lower() == "all":
+        return True, tuple(map(get_device, DEVICES if surrogates is None else surrogates.devices))
+    if isinstance(device, str | os.PathLike) or not isinstance(device, Sequence):
         return False, (get_device(device),)
-    devices = tuple(item if isinstance(item, Device) else get_device(item) for item in device)
+    devices = tuple(map(get_device, device))
     if not devices:
         raise ValueError("device must name at least one device, got an empty list; use None for no device")
-    if len(set(devices)) < len(devices):
+    if len({item.name for item in devices}) < len(devices):
         raise ValueError(f"device must not repeat a device, got {[item.name for item in devices]}")
     return True, devices

@@ -15,7 +15,7 @@ import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import suggest
-from hwgpt_gym.devices import get_device
+from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:

@@ -26,6 +26,11 @@ messages = Console(stderr=True, highlight=False, markup=False)
 """Where progress and remarks go, so that results can be piped."""
 
 
+def warn(message: str) -> None:
+    """Print a warning line, apart from the results."""
+    messages.print(Text.assemble(("warning: ", "bold yellow"), message), soft_wrap=True)
+
+
 def format_metric(key: str, value: float) -> str:
     """Write a metric for people; its unit stands in the metric's label."""
     if key == "flops":

@@ -203,14 +203,7 @@ class ChoiceSpace:
             ValueError: If the shape or the type is wrong, a choice does not exist, a layer within the depth
                 is not set or a layer beyond it is.
         """
-        array = np.asarray(encoded)
-        if array.ndim != 2 or array.shape[1] != self.num_decisions:
-            raise ValueError(
-                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
-            )
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
-        self._check_choices(array)
+        array = self._check_choices(encoded, FIRST_LAYER)
         active = self.active(array)
         wrong = active == (array == NOT_SET)
         if wrong.any():
@@ -221,12 +214,46 @@ class ChoiceSpace:
             )
         return np.ascontiguousarray(array, dtype=np.int8)
 
-    def _check_choices(self, array: npt.NDArray[Any]) -> None:
+    def validate_partial(self, encoded: npt.ArrayLike) -> tuple[Encoded, IntArray]:
+        """Check that a batch encodes architectures of this space that are decided up to some decision.
+
+        Args:
+            encoded: Choice indices, integers of shape ``(n, D)``; -1 where undecided.
+
+        Returns:
+            The batch as ``int8 (n, D)``, and the number of decisions that are taken, ``int64 (n,)``.
+
+        Raises:
+            ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an
+                earlier one or a layer beyond the depth is set.
+        """
+        array = self._check_choices(encoded, 0)
+        taken = array != NOT_SET
+        early = taken & np.maximum.accumulate(~taken, axis=1)
+        # As long as the depth is not chosen, no layer is set: that of a choice of -1 does not matter.
+        wrong = early | (taken & ~self.active(array))
+        if wrong.any():
+            row, column = np.argwhere(wrong)[0]
+            reason = "an earlier decision is not taken" if early[row, column] else "the layer lies beyond the depth"
+            name = self.decision_names[column]
+            raise ValueError(f"encoded[{row}, {column}] ({name}) is {array[row, column]}, must be -1 ({reason})")
+        return np.ascontiguousarray(array, dtype=np.int8), np.count_nonzero(taken, axis=1)
+
+    def _check_choices(self, encoded: npt.ArrayLike, required: int) -> npt.NDArray[Any]:
+        """Check shape, type and choices; -1 is none of the first ``required`` decisions."""
+        array = np.asarray(encoded)
+        if array.ndim != 2 or array.shape[1] != self.num_decisions:
+            raise ValueError(
+                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
+            )
+        if not np.issubdtype(array.dtype, np.integer):
+            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
         wrong = (array < NOT_SET) | (array >= np.asarray(self.num_choices))
-        wrong[:, :FIRST_LAYER] |= array[:, :FIRST_LAYER] == NOT_SET
+        wrong[:, :required] |= array[:, :required] == NOT_SET
         if wrong.any():
             row, column = np.argwhere(wrong)[0]
             raise ValueError(
                 f"encoded[{row}, {column}] ({self.decision_names[column]}) is {array[row, column]}, "
                 f"legal choices are 0 to {self.num_choices[column] - 1}"
             )
+        return array

@@ -26,7 +26,8 @@ import numpy.typing as npt
 from hwgpt_gym.checks import check_between
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
-from hwgpt_gym.search_space import FloatArray
+from hwgpt_gym.search_space import Encoded, FloatArray
+from hwgpt_gym.surrogates.cautious_cost import CautiousCost, Cost, check_confidence
 from hwgpt_gym.surrogates.chain_tables import chain_tables
 from hwgpt_gym.surrogates.limits import JumpTable, least_jump, unmeetable
 
@@ -40,13 +41,13 @@ DEFAULT_PENALTY: Final = "exact"
 """The penalty where none is given, in every interface."""
 
 LIMIT_SPAN: Final = (1e-3, 1e3)
-"""A limit is at least so many times the least cost, and at most so many times the greatest."""
-
-WEIGHT_SPAN: Final = (1e-6, 1e4)
-"""The least and the greatest weight."""
+"""A limit is at least so many times the least cost, and at most so many times the greatest, of all devices."""
 
 _GREATEST_REWARD: Final = 1e30
 """Rewards are handed out in single precision too, which ends at 3e38."""
+
+WEIGHT_SPAN: Final = (1e-6, 1e4)
+"""The least and the greatest weight."""
 
 _QUANTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
 
@@ -60,15 +61,19 @@ class Objective:
             search space, ``"p0"`` to ``"p100"`` (``"p50"`` is the median, decimals are allowed).
         penalty: What exceeding a limit costs, one of :data:`hwgpt_gym.penalties.PENALTIES`.
         weight: How much, from 1e-6 to 1e4; the penalty's own by default.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999: the cost in its ratio is the
+            predicted one times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`). ``None`` for the predicted one.
+            Quantile limits are those of predictions.
 
     Attributes:
         constraints: The limits by cost, read-only.
         penalty: The name of the penalty.
         weight: Its weight.
+        confidence: The confidence of the limits, or ``None``.
 
     Raises:
         ValueError: If a metric is unknown or no cost, a limit is not positive and finite nor a quantile, or
-            penalty or weight are not legal.
+            penalty, weight or confidence are not legal.
 
     Example:
         >>> Objective({"latency_ms": 20.0, "params": "p50"}).to_dict()
@@ -78,12 +83,14 @@ class Objective:
     constraints: Mapping[str, Limit]
     penalty: str
     weight: float
+    confidence: float | None
 
     def __init__(
         self,
         constraints: Mapping[str, Limit] = MappingProxyType({}),
         penalty: str = DEFAULT_PENALTY,
         weight: float | None = None,
+        confidence: float | None = None,
     ) -> None:
         if not isinstance(constraints, Mapping):
             raise ValueError(f"constraints must map metrics to limits, got {constraints!r}")
@@ -93,20 +100,24 @@ class Objective:
         object.__setattr__(self, "constraints", MappingProxyType(limits))
         object.__setattr__(self, "penalty", penalty)
         object.__setattr__(self, "weight", float(weight))
+        object.__setattr__(self, "confidence", check_confidence(confidence))
 
     def __repr__(self) -> str:
-        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight})"
+        confidence = "" if self.confidence is None else f", confidence={self.confidence}"
+        return f"Objective({dict(self.constraints)}, penalty={self.penalty!r}, weight={self.weight}{confidence})"
 
     def __hash__(self) -> int:
-        return hash((frozenset(self.constraints.items()), self.penalty, self.weight))
+        return hash((frozenset(self.constraints.items()), self.penalty, self.weight, self.confidence))
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Read-only mappings cannot be pickled, and environments in other processes need objectives.
-        return Objective, (dict(self.constraints), self.penalty, self.weight)
+        return Objective, (dict(self.constraints), self.penalty, self.weight, self.confidence)
 
     def to_dict(self) -> dict[str, Any]:
         """Return a description that JSON can hold; :meth:`from_dict` reads it."""
-        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight}
+        # Without a confidence the description is what it was before there were any.
+        confidence = {} if self.confidence is None else {"confidence": self.confidence}
+        return {"constraints": dict(self.constraints), "penalty": self.penalty, "weight": self.weight, **confidence}
 
     @classmethod
     def from_dict(cls, description: Mapping[str, Any]) -> Objective:
@@ -115,9 +126,10 @@ class Objective:
         Raises:
             ValueError: If it has an unknown key or an illegal value.
         """
-        unknown = set(description) - {"constraints", "penalty", "weight"}
+        legal = ("constraints", "penalty", "weight", "confidence")
+        unknown = set(description) - set(legal)
         if unknown:
-            raise ValueError(f"unknown keys {sorted(unknown)}, legal are 'constraints', 'penalty' and 'weight'")
+            raise ValueError(f"unknown keys {sorted(unknown)}, legal are {', '.join(map(repr, legal))}")
         return cls(**description)
 
     def bind(self, bench: Benchmark) -> BoundObjective:
@@ -136,7 +148,10 @@ class Objective:
             for metric, limit in self.constraints.items()
         }
         least, greatest = bench.extremes("perplexity")
-        bound = BoundObjective(self, bench, limits, (math.log(least), math.log(greatest)))
+        cautious = {}
+        if self.confidence is not None:
+            cautious = {metric: bench.cautious_cost(metric, self.confidence) for metric in self.constraints}
+        bound = BoundObjective(self, bench, limits, (math.log(least), math.log(greatest)), cautious)
         bound.check_spans()
         if get_penalty(self.penalty).constrained and bound.unmeetable:
             kept = f"penalty {self.penalty!r} needs limits that can be kept (penalty='hinge' takes any)"
@@ -154,12 +169,14 @@ class BoundObjective:
         limits: The limit of each constrained cost in its unit. Of a benchmark of several devices, a quantile of a cost
             that depends on the device is ``float64 (devices,)``.
         log_perplexity_range: The least and greatest log-perplexity of the search space.
+        cautious: The constrained costs with the margin of the objective's confidence; empty without one.
     """
 
     objective: Objective
     bench: Benchmark = field(repr=False)
     limits: Mapping[str, Any]
     log_perplexity_range: tuple[float, float]
+    cautious: Mapping[str, CautiousCost] = field(default_factory=dict, repr=False, compare=False)
 
     @cached_property
     def jump(self) -> float:
@@ -170,7 +187,7 @@ class BoundObjective:
         """
         if not self.limits or not get_penalty(self.objective.penalty).needs_jump:
             return 0.0
-        costs = [self.bench.count_model(metric) for metric in self.limits]
+        costs = [self.cost(metric) for metric in self.limits]
         tables = chain_tables(self.bench.chain_model("perplexity"))
         return least_jump(tables, costs, list(self.limits.values()), self._earn) + JUMP_MARGIN
 
@@ -187,7 +204,7 @@ class BoundObjective:
         Raises:
             ValueError: If a constraint depends on the device and the benchmark is not of one.
         """
-        costs = [self.bench.count_model(metric) for metric in self.limits]
+        costs = [self.cost(metric) for metric in self.limits]
         low, high = (np.array([bounds[metric] for metric in self.limits]) for bounds in (self.limits, highest))
         tables = chain_tables(self.bench.chain_model("perplexity"))
         table = JumpTable(tables, costs, low, high, self._earn, self.objective.weight)
@@ -202,10 +219,38 @@ class BoundObjective:
                 metric: float(limit[position] if isinstance(limit, np.ndarray) else limit)
                 for metric, limit in self.limits.items()
             }
-            reason = unmeetable({metric: bench.count_model(metric) for metric in limits}, limits)
+            reason = unmeetable({metric: self._cost_on(bench, metric) for metric in limits}, limits)
             if reason:
                 return f"no architecture of scale {bench.scale!r} on {bench.device or 'any device'} {reason}"
         return None
+
+    def cost(self, metric: str) -> Cost:
+        """Return a constrained cost as it goes into ratios: with the margin of the confidence, if there is one.
+
+        Raises:
+            ValueError: If it depends on the device and the benchmark is not of one.
+        """
+        return self._cost_on(self.bench, metric)
+
+    def _cost_on(self, bench: Benchmark, metric: str) -> Cost:
+        model, confidence = bench.count_model(metric), self.objective.confidence
+        if confidence is None:
+            return model
+        return self.cautious[metric] if bench is self.bench else bench.cautious_cost(metric, confidence)
+
+    def margins(self, encoded: Encoded, device: npt.NDArray[np.intp] | None = None) -> dict[str, FloatArray]:
+        """Return the factors on constrained costs that make them hold with the objective's confidence.
+
+        Args:
+            encoded: Valid architectures, ``int8 (n, D)``.
+            device: Position in the benchmark's devices of each architecture's device, ``intp (n,)``, if they are
+                several.
+
+        Returns:
+            ``float64 (n,)`` for each constrained cost; nothing if the objective has no confidence.
+        """
+        per_device = {key: device if cost.covariance.ndim == 4 else None for key, cost in self.cautious.items()}
+        return {key: cost.predict_margins(encoded, per_device[key]) for key, cost in self.cautious.items()}
 
     def check_spans(self) -> None:
         """Check that limits and weight make sense, and that every reward is finite in single precision.
@@ -216,11 +261,11 @@ class BoundObjective:
         ends = []
         for metric, limit in self.limits.items():
             least, greatest = self.bench.extremes(metric)
-            low, high = LIMIT_SPAN[0] * least, LIMIT_SPAN[1] * greatest
+            low, high = LIMIT_SPAN[0] * np.min(least), LIMIT_SPAN[1] * np.max(greatest)
             if np.any((limit < low) | (limit > high)):
                 raise ValueError(
-                    f"the limit of {metric!r} must be from {np.min(low):.3g} to {np.max(high):.3g} "
-                    f"({LIMIT_SPAN[0]:g} of the least to {LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
+                    f"the limit of {metric!r} must be from {low:.3g} to {high:.3g} ({LIMIT_SPAN[0]:g} of the least to "
+                    f"{LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
                 )
             ends.append([np.min(least / limit), np.max(greatest / limit)])
         penalty, weight = get_penalty(self.objective.penalty), self.objective.weight
@@ -255,6 +300,7 @@ class BoundObjective:
         metrics: Mapping[str, FloatArray],
         limits: Mapping[str, npt.ArrayLike] | None = None,
         jump: FloatArray | float | None = None,
+        margins: Mapping[str, FloatArray] | None = None,
     ) -> Outcome:
         """Return what architectures earn.
 
@@ -265,15 +311,21 @@ class BoundObjective:
                 ``float64 (n,)``.
             jump: The jump at these limits, the margin included (:meth:`jump_table`), a number or ``float64 (n,)``; what
                 needs one has to be given it.
+            margins: The :meth:`margins` of the architectures; they are needed if the objective has a confidence.
 
         Raises:
             ValueError: If a metric is missing or not of shape ``(n,)``, a limit is not positive or not of a constrained
-                metric, or other limits need their jump.
+                metric, other limits need their jump, or margins are missing.
         """
+        margins = margins or {}
+        if self.cautious.keys() - margins.keys():
+            raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
         try:
             quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            ratios = [metrics[key] / bound for key, bound in bounds.items()]
+            # As the solver does: first the margin, then the limit.
+            costs = {key: metrics[key] * margins[key] if key in margins else metrics[key] for key in bounds}
+            ratios = [costs[key] / bound for key, bound in bounds.items()]
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
         for key, ratio in zip(bounds, ratios, strict=True):

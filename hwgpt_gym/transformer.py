@@ -52,11 +52,11 @@ INITIAL_STD: Final = 0.02
 class RotaryPositions(nn.Module):
     """Rotary position embedding of the first :data:`ROTARY_SIZE` dimensions of each head."""
 
-    def forward(self, queries: Tensor, keys: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn queries and keys, each ``(batch, heads, length, head_size)``, by their positions."""
+    def forward(self, queries: Tensor, keys: Tensor, start: int = 0) -> tuple[Tensor, Tensor]:
+        """Turn queries and keys, each ``(batch, heads, length, head_size)``, by their positions from ``start`` on."""
         length, device = queries.shape[-2], queries.device
         exponents = torch.arange(0, ROTARY_SIZE, 2, device=device, dtype=torch.float32) / ROTARY_SIZE
-        positions = torch.arange(length, device=device, dtype=torch.float32)
+        positions = torch.arange(start, start + length, device=device, dtype=torch.float32)
         angles = torch.outer(positions, ROTARY_BASE**-exponents)
         cos, sin = angles.cos(), angles.sin()
         return self._turn(queries, cos, sin), self._turn(keys, cos, sin)
@@ -66,6 +66,50 @@ class RotaryPositions(nn.Module):
         first, second, rest = torch.split(heads, [ROTARY_SIZE // 2, ROTARY_SIZE // 2, HEAD_SIZE - ROTARY_SIZE], dim=-1)
         turned = torch.cat([first * cos - second * sin, second * cos + first * sin], dim=-1)
         return torch.cat([turned.to(heads.dtype), rest], dim=-1)
+
+
+class KeyValueCache:
+    """Keys and values of the tokens so far, in every layer, so that further tokens need not compute them again.
+
+    Args:
+        architecture: The model's architecture.
+        batch: Sequences in the batch.
+        capacity: How many tokens it can hold.
+        dtype: Of keys and values; torch's default if not given.
+        device: Where it lies; torch's default if not given.
+
+    Attributes:
+        keys, values: Of each layer, ``(batch, heads, capacity, head_size)``.
+        length: How many tokens it holds; may be set back to forget the last ones.
+
+    Raises:
+        ValueError: If ``batch`` or ``capacity`` is less than 1, or ``capacity`` more than 1,024.
+    """
+
+    def __init__(
+        self,
+        architecture: Architecture,
+        batch: int = 1,
+        capacity: int = SEQUENCE_LENGTH,
+        dtype: torch.dtype | None = None,
+        device: torch.device | str | None = None,
+    ) -> None:
+        if batch < 1 or not 1 <= capacity <= SEQUENCE_LENGTH:
+            raise ValueError(
+                f"batch must be at least 1 and capacity from 1 to {SEQUENCE_LENGTH}, got {batch} and {capacity}"
+            )
+        shapes = [(batch, n_head, capacity, HEAD_SIZE) for n_head in architecture.n_head]
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for shape in shapes]
+        self.length = 0
+        self.capacity = capacity
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Write a layer's keys and values of the tokens that follow, and return those of all tokens."""
+        end = self.length + keys.shape[-2]
+        self.keys[layer][:, :, self.length : end] = keys
+        self.values[layer][:, :, self.length : end] = values
+        return self.keys[layer][:, :, :end], self.values[layer][:, :, :end]
 
 
 class CausalSelfAttention(nn.Module):
@@ -78,13 +122,19 @@ class CausalSelfAttention(nn.Module):
         self.query_key_value = nn.Linear(embed_dim, 3 * HEAD_SIZE * n_head, bias=bias)
         self.output = nn.Linear(HEAD_SIZE * n_head, embed_dim, bias=bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None, layer: int = 0) -> Tensor:
         """Attend; ``(batch, length, embed_dim)`` to the same shape."""
         batch, length, _ = x.shape
         heads = self.query_key_value(x).view(batch, length, 3, self.n_head, HEAD_SIZE)
         queries, keys, values = heads.permute(2, 0, 3, 1, 4)
-        queries, keys = self.positions(queries, keys)
-        attended = functional.scaled_dot_product_attention(queries, keys, values, is_causal=True)
+        start = 0 if cache is None else cache.length
+        queries, keys = self.positions(queries, keys, start)
+        if cache is not None:
+            keys, values = cache.extend(layer, keys, values)
+        mask = None
+        if start and length > 1:
+            mask = torch.ones(length, start + length, dtype=torch.bool, device=x.device).tril(start)
+        attended = functional.scaled_dot_product_attention(queries, keys, values, mask, is_causal=start == 0)
         output: Tensor = self.output(attended.transpose(1, 2).reshape(batch, length, HEAD_SIZE * self.n_head))
         return output
 
@@ -128,9 +178,10 @@ class Block(nn.Module):
         self.mlp_norm = nn.LayerNorm(embed_dim, eps=NORM_EPSILON)
         self.mlp = (Gpt2Mlp if mlp == "gpt2" else GatedMlp)(embed_dim, ratio, bias)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cache: KeyValueCache | None = None, layer: int = 0) -> Tensor:
         """Compute the layer; ``(batch, length, embed_dim)`` to the same shape."""
-        output: Tensor = x + self.attention(self.attention_norm(x)) + self.mlp(self.mlp_norm(x))
+        attended = self.attention(self.attention_norm(x), cache, layer)
+        output: Tensor = x + attended + self.mlp(self.mlp_norm(x))
         return output
 
 
@@ -164,18 +215,21 @@ class Transformer(nn.Module):
             if isinstance(module, nn.Linear) and module.bias is not None:
                 nn.init.zeros_(module.bias)
 
-    def forward(self, tokens: Tensor, targets: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+    def forward(
+        self, tokens: Tensor, targets: Tensor | None = None, cache: KeyValueCache | None = None
+    ) -> tuple[Tensor, Tensor | None]:
         """Predict the next token at every position.
 
         Args:
             tokens: Token indices, ``int64 (batch, length)``, at most 1,024 long.
             targets: The tokens that follow, ``int64 (batch, length)``; -100 is left out of the loss.
+            cache: What was computed of the tokens before these; it takes up these too. For inference only.
 
         Returns:
             The logits, ``(batch, length, 50254)``, and the mean cross-entropy in nats, ``None`` without targets.
 
         Raises:
-            ValueError: If a shape is wrong.
+            ValueError: If a shape is wrong, or the tokens do not fit into the cache.
         """
         if tokens.ndim != 2 or not 1 <= tokens.shape[1] <= SEQUENCE_LENGTH:
             raise ValueError(f"tokens must have shape (batch, 1 to {SEQUENCE_LENGTH}), got {tuple(tokens.shape)}")
@@ -183,9 +237,15 @@ class Transformer(nn.Module):
             raise ValueError(
                 f"targets must have the shape of tokens, {tuple(tokens.shape)}, got {tuple(targets.shape)}"
             )
+        if cache is not None and cache.length + tokens.shape[1] > cache.capacity:
+            raise ValueError(
+                f"the cache holds {cache.length} of {cache.capacity} tokens, {tokens.shape[1]} more do not fit"
+            )
         x = self.embedding(tokens)
-        for block in self.blocks:
-            x = block(x)
+        for layer, block in enumerate(self.blocks):
+            x = block(x, cache, layer)
+        if cache is not None:
+            cache.length += tokens.shape[1]
         logits: Tensor = self.head(self.norm(x))
         if targets is None:
             return logits, None

@@ -27,8 +27,11 @@ from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.console import messages
+from hwgpt_gym.devices import Device
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import content_of, get_device
 
 logger = logging.getLogger(__name__)
 
@@ -63,9 +66,13 @@ class Session:
         check_between("seconds", self.seconds, 0.0, 1e12)
 
 
-@lru_cache(maxsize=64)
-def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objective, float]:
+def _setting(cell: Cell) -> tuple[Benchmark, Objective, float]:
     """Return what cells of the same scale, device and constraint share; the last is the optimum's reward."""
+    return _solved(cell.scale, get_device(cell.device), cell.constraint)
+
+
+@lru_cache(maxsize=64)
+def _solved(scale: str, device: Device, constraint: str) -> tuple[Benchmark, Objective, float]:
     from hwgpt_gym.optimum import solve
 
     benchmark, objective = Benchmark(scale, device), Objective({"latency_ms": constraint})
@@ -74,7 +81,7 @@ def _setting(scale: str, device: str, constraint: str) -> tuple[Benchmark, Objec
 
 def run_cell(cell: Cell, folder: Path) -> float:
     """Search, write the cell's file and return the processor seconds that took."""
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     result = cell.agent.run(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     path = cell.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,8 +117,9 @@ def run_leaderboard(
     folder = Path(folder)
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     cells = list(suite.cells())
-    # Now rather than in the processes: it may be no folder, or read only.
+    # Now rather than after the work: it may be no folder, or hold what is damaged.
     folder.mkdir(parents=True, exist_ok=True)
+    read_sessions(folder)
     missing = [cell for cell in cells if not _is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
@@ -127,7 +135,7 @@ def run_leaderboard(
                 logger.error("%s", failures[-1])
     finally:
         if missing:
-            _note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
+            note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} searches failed, the first one: {failures[0]}")
     return folder
@@ -147,16 +155,19 @@ def _execute(
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with single_threaded_pool(workers) as pool, Progress(*columns, TimeRemainingColumn(), disable=not progress) as bar:
+    with (
+        single_threaded_pool(workers) as pool,
+        Progress(*columns, TimeRemainingColumn(), console=messages, disable=not progress) as bar,
+    ):
         task = bar.add_task("Searching", total=len(cells))
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             cell = futures[future]
-            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device}")
+            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device_name}")
             yield cell, future.exception()
 
 
-def _note_session(folder: Path, session: Session) -> None:
+def note_session(folder: Path, session: Session) -> None:
     """Add to the record of what ran when; the report says how long it took altogether."""
     from filelock import FileLock
 
@@ -177,6 +188,8 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
         return []
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(entries, list):
+            raise TypeError(f"a list is needed, not {type(entries).__name__}")
         # Suites were called profiles once.
         return [Session(**{"suite" if key == "profile" else key: entry[key] for key in entry}) for entry in entries]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
@@ -195,7 +208,7 @@ def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Itera
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
         _check_up_to_date(cell, path, read_description(path))
-        result = validate_result(path, _setting(cell.scale, cell.device, cell.constraint)[0])
+        result = validate_result(path, _setting(cell)[0])
         yield cell, result
 
 
@@ -218,9 +231,11 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
     Raises:
         ValueError: If not; the message names the first thing that differs.
     """
-    benchmark, objective, optimum = _setting(cell.scale, cell.device, cell.constraint)
+    benchmark, objective, optimum = _setting(cell)
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
-    what = {name: getattr(cell, name) for name in ("scale", "device", "budget", "seed")}
+    device = get_device(cell.device)
+    what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
+    what |= {"budget": cell.budget, "seed": cell.seed}
     found = {**asdict(description), **description.settings}
     # As a file holds them.
     expected: dict[str, Any] = json.loads(
@@ -236,4 +251,4 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
 
 def optimum_reward(cell: Cell) -> float:
     """Return the reward of the certified optimum of a cell."""
-    return _setting(cell.scale, cell.device, cell.constraint)[2]
+    return _setting(cell)[2]

@@ -74,8 +74,9 @@ def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
     else:
         axes.set_ylabel("Hypervolume ratio (interquartile mean, 95 % interval)")
     axes.grid(alpha=0.3)
-    # Beside the axes: there are too many agents for a corner.
-    figure.legend(fontsize="small", loc="outside right upper")
+    if axes.lines:
+        # Beside the axes: there are too many agents for a corner.
+        figure.legend(fontsize="small", loc="outside right upper")
     devices = table["device"].unique()
     axes.set_title(f"Scale {table['scale'].iloc[0]}, {devices[0] if len(devices) == 1 else f'{len(devices)} devices'}")
     return figure

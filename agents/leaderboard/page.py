@@ -16,6 +16,7 @@ from hwgpt_gym.agents.leaderboard.statistics import Record, collect, to_table
 from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import regret_table, sections
 from hwgpt_gym.files import write_text
+from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.version import __version__
 
 if TYPE_CHECKING:
@@ -103,7 +104,9 @@ class Group:
         return [
             item
             for item in records
-            if item.cell.scale == self.scale and item.cell.device in self.devices and item.cell.agent.name in agents
+            if item.cell.scale == self.scale
+            and item.cell.device_name in self.devices
+            and item.cell.agent.name in agents
         ]
 
 
@@ -116,16 +119,16 @@ def groups(records: Sequence[Record]) -> list[Group]:
     result = []
     for scale in dict.fromkeys(item.cell.scale for item in records):
         of_scale = [item for item in records if item.cell.scale == scale]
-        order = tuple(dict.fromkeys(item.cell.device for item in of_scale))
+        order = tuple(dict.fromkeys(item.cell.device_name for item in of_scale))
         covered: dict[str, set[str]] = {}
         for item in of_scale:
-            covered.setdefault(item.cell.agent.name, set()).add(item.cell.device)
+            covered.setdefault(item.cell.agent.name, set()).add(item.cell.device_name)
         parts = {tuple(device for device in order if device in devices) for devices in covered.values()}
         for devices in sorted(parts, key=lambda part: (-len(part), part)):
             inside = [
                 item
                 for item in of_scale
-                if item.cell.device in devices and covered[item.cell.agent.name].issuperset(devices)
+                if item.cell.device_name in devices and covered[item.cell.agent.name].issuperset(devices)
             ]
             result.append(Group(scale, devices, inside, whole=devices == order))
     return result
@@ -163,7 +166,8 @@ def _head(
             f"{sum(item.cpu_time for item in records) / 60.0:.1f} minutes of processor time, {wall:.1f} minutes of "
             f"wall time in {workers} processes, repeated searches included.",
             "",
-            "Regret is the certified optimum's reward less that of the best architecture evaluated so far; the limit "
+            f"The penalty is `{DEFAULT_PENALTY}`. "
+            "Regret is the optimum's reward less that of the best architecture evaluated so far; the limit "
             "of latency is the quantile `constraint` of `leaderboard.csv`. Numbers are interquartile means over "
             "devices and seeds with 95 % bootstrap intervals, unless they are called medians. An agent's course may "
             "depend on its budget: policies anneal over it, so after 1,000 of 50,000 evaluations they still explore.",

@@ -163,7 +163,7 @@ def to_table(records: Sequence[Record]) -> pandas.DataFrame:
     rows = [
         {
             "scale": item.cell.scale,
-            "device": item.cell.device,
+            "device": item.cell.device_name,
             "constraint": item.cell.constraint,
             "agent": item.cell.agent.name,
             "budget": item.cell.budget,

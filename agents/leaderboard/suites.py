@@ -9,8 +9,9 @@ from typing import Final
 
 from hwgpt_gym.agents import AGENTS, Agent, make_agent
 from hwgpt_gym.checks import check_integer, suggest
-from hwgpt_gym.devices import DEVICES, get_device
+from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import get_device, reference_of
 from hwgpt_gym.search_space import get_search_space
 
 
@@ -57,8 +58,8 @@ class Grid:
 
     def __post_init__(self) -> None:
         get_search_space(self.scale)
-        for name in self.devices:
-            get_device(name)
+        # Worker processes find devices by these names and paths, whatever folder they are in.
+        object.__setattr__(self, "devices", tuple(reference_of(get_device(name)) for name in self.devices))
         for constraint in self.constraints:
             Objective({"latency_ms": constraint})
         entries = [f"{entry.agent.name}={entry.budget}" for entry in self.entries]
@@ -97,7 +98,7 @@ class Cell:
 
     Attributes:
         scale: The search space.
-        device: The device.
+        device: The device's name, or the absolute path of its profile.
         constraint: The limit of latency, a quantile.
         agent: The agent.
         budget: Evaluations.
@@ -114,7 +115,12 @@ class Cell:
     def path(self, folder: Path) -> Path:
         """Return the cell's file."""
         name = f"{self.agent.name}-{self.budget}-seed{self.seed}.parquet"
-        return folder / self.scale / self.device / self.constraint / name
+        return folder / self.scale / self.device_name / self.constraint / name
+
+    @property
+    def device_name(self) -> str:
+        """The device's name."""
+        return get_device(self.device).name
 
 
 def get_suite(suite: Suite | str) -> Suite:

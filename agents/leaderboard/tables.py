@@ -116,15 +116,16 @@ def _policy_text(records: Sequence[Record]) -> str:
 
 def _medians(records: Sequence[Record], value: Callable[[Record], float]) -> dict[str, float]:
     """Return the median over seeds by device."""
-    devices = dict.fromkeys(item.cell.device for item in records)
+    devices = dict.fromkeys(item.cell.device_name for item in records)
     return {
-        device: float(np.median([value(item) for item in records if item.cell.device == device])) for device in devices
+        device: float(np.median([value(item) for item in records if item.cell.device_name == device]))
+        for device in devices
     }
 
 
 def _policy_table(records: Sequence[Record]) -> str:
     agents = list(dict.fromkeys(item.cell.agent.name for item in records))
-    devices = list(dict.fromkeys(item.cell.device for item in records))
+    devices = list(dict.fromkeys(item.cell.device_name for item in records))
     header = ["device", *(f"`{agent}` {kind}" for agent in agents for kind in ("best", "greedy", "wall s"))]
     columns: list[dict[str, str]] = []
     for agent in agents:

@@ -16,7 +16,8 @@ import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
-from hwgpt_gym.devices import DEVICES, get_device
+from hwgpt_gym.devices import DEVICES
+from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
 
 if TYPE_CHECKING:

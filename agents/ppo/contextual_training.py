@@ -57,7 +57,7 @@ class _Annealing(BaseCallback):
             self.report(self.env.built)
 
     def _on_step(self) -> bool:
-        return self.env.built < self.settings["evaluations"]
+        return bool(self.env.built < self.settings["evaluations"])
 
 
 def train(settings: Mapping[str, Any], report: Callable[[int], None] | None = None) -> Policy:

@@ -1,31 +1,25 @@
 """Trained policies: greedy and sampled architectures, evaluation, files. This module loads torch.
 
-A policy's file is safetensors with JSON metadata: weights and what is needed to build the network again. Nothing in
-it is executed on loading.
+Files are those of :mod:`hwgpt_gym.agents.ppo.policy_file`.
 """
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from gymnasium import spaces
 
+from hwgpt_gym.agents.ppo.policy_file import Description, read_policy, write_policy
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
 from hwgpt_gym.envs.contexts import context_parts
-from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
-
-SCHEMA: Final = "hwgpt-gym policy 1"
 
 
 class PolicyScore(NamedTuple):
@@ -151,7 +145,7 @@ class Policy:
             )
         encoded = np.concatenate([self.greedy(), self.sample(np.random.default_rng(seed), episodes)])
         bound = objective.bind(bench)
-        outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics))
+        outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics), margins=bound.margins(encoded))
         optimum = solve(bench, objective).reward
         greedy, sampled = float(outcome.reward[0]), float(outcome.reward[1:].mean())
         return PolicyScore(
@@ -170,22 +164,11 @@ class Policy:
             path: Where to.
             **notes: Anything JSON can hold, to be found in the file's metadata.
         """
-        from safetensors.torch import save_file
-
-        path = Path(path)
-        description = {
-            "schema": SCHEMA,
-            "scale": self.space.scale,
-            "masked": self.masked,
-            "hidden_size": self.hidden_size,
-            "context_columns": self.context_columns,
-            "notes": notes,
-        }
+        description = Description(self.space.scale, self.masked, self.hidden_size, self.context_columns, notes)
         # Policy and value network share their scaling; each of its names gets a copy, which safetensors asks for.
         weights = {name: value.clone().contiguous() for name, value in self.network.state_dict().items()}
-        with replacing(path) as temporary:
-            save_file(weights, temporary, metadata={"hwgpt_gym": json.dumps(description)})
-        return path
+        write_policy(path, description, weights)
+        return Path(path)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
@@ -194,62 +177,19 @@ class Policy:
         Raises:
             ValueError: If the file is no policy, or its weights do not fit.
         """
-        from safetensors import SafetensorError, safe_open
-
-        if not Path(path).is_file():
-            raise ValueError(f"{path} is no file")
+        description, weights = read_policy(path)
         try:
-            with safe_open(path, framework="pt") as file:
-                description = _read_description(path, file.metadata() or {})
-                first = file.get_slice(_FIRST_LAYER).get_shape()
-                # Before memory is taken for a network of this size.
-                if first[0] != description["hidden_size"]:
-                    raise ValueError(f"{path} does not fit its description: hidden_size is {first[0]}")
-                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except SafetensorError as error:
-            raise ValueError(f"{path} is no policy: {error}") from None
-        policy = cls.untrained(
-            get_search_space(description["scale"]),
-            description["masked"],
-            description["hidden_size"],
-            description["context_columns"],
-        )
-        try:
+            policy = cls.untrained(
+                get_search_space(description.scale),
+                description.masked,
+                description.hidden_size,
+                description.context_columns,
+            )
             policy.network.load_state_dict(weights)
-        except RuntimeError as error:
+        except (ValueError, RuntimeError) as error:
             raise ValueError(f"{path} does not fit its description: {error}") from None
-        policy.notes = description["notes"]
+        policy.notes = description.notes
         return policy
-
-
-_FIRST_LAYER: Final = "mlp_extractor.policy_net.0.weight"
-
-
-def _read_description(path: object, metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Return what a policy's file says of it, checked.
-
-    Raises:
-        ValueError: If it is not what :meth:`Policy.save` writes.
-    """
-    try:
-        description = json.loads(metadata.get("hwgpt_gym", "{}"))
-    except (ValueError, RecursionError):
-        description = None
-    schema = description.get("schema") if isinstance(description, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
-    kinds = {"scale": str, "masked": bool, "hidden_size": int, "context_columns": int, "notes": dict}
-    for name, kind in kinds.items():
-        if type(description.get(name)) is not kind:
-            raise ValueError(f"{path} is damaged: {name} is {description.get(name)!r}")
-    notes = description["notes"]
-    try:
-        notes |= {"objective": Objective.from_dict(notes["objective"]).to_dict()} if "objective" in notes else {}
-        notes |= {"device": get_device(notes["device"]).name} if "device" in notes else {}
-    except (ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
-    checked: dict[str, Any] = description
-    return checked
 
 
 def policy_class(masked: bool) -> Any:

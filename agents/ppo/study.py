@@ -30,9 +30,9 @@ from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.files import write_text
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import get_search_space
 
 if TYPE_CHECKING:

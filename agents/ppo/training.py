@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -18,6 +18,9 @@ from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.envs.construction import ObservationLayout
 from hwgpt_gym.envs.search_vec_env import SearchVecEnv
 from hwgpt_gym.search_space import Encoded, FloatArray
+
+Watch: TypeAlias = Callable[[Policy], None]
+"""Looks at a policy while it is trained."""
 
 
 def make_env(problem: SearchProblem, num_envs: int) -> SearchVecEnv:
@@ -43,11 +46,12 @@ def make_env(problem: SearchProblem, num_envs: int) -> SearchVecEnv:
 class _Progress(BaseCallback):
     """Stops at the end of the budget, anneals the entropy bonus and records the greedy architecture."""
 
-    def __init__(self, problem: SearchProblem, policy: Policy, settings: Mapping[str, Any]) -> None:
+    def __init__(self, problem: SearchProblem, policy: Policy, settings: Mapping[str, Any], watch: Watch) -> None:
         super().__init__()
         self.problem = problem
         self.policy = policy
         self.settings = settings
+        self.watch = watch
         self.recorded = 0
 
     def _on_rollout_start(self) -> None:
@@ -57,6 +61,7 @@ class _Progress(BaseCallback):
         if done * self.settings["checkpoints"] >= self.recorded + 1:
             self.recorded = int(done * self.settings["checkpoints"])
             self.problem.record_greedy(self.policy.greedy())
+            self.watch(self.policy)
 
     def _on_rollout_end(self) -> None:
         self.logger.record("search/evaluations", self.problem.evaluations)
@@ -68,7 +73,12 @@ class _Progress(BaseCallback):
 
 
 def train(
-    problem: SearchProblem, settings: Mapping[str, Any], *, masked: bool, tensorboard: Path | str | None = None
+    problem: SearchProblem,
+    settings: Mapping[str, Any],
+    *,
+    masked: bool,
+    tensorboard: Path | str | None = None,
+    watch: Watch = lambda _: None,
 ) -> Policy:
     """Train a policy until the budget is spent.
 
@@ -77,6 +87,7 @@ def train(
         settings: Those of :class:`hwgpt_gym.agents.ppo.agent.PPO`, all of them set.
         masked: Whether to mask actions that are not distinct.
         tensorboard: A folder to write TensorBoard's events to.
+        watch: Called with the policy as it is when its greedy architecture is recorded, and before the start.
     """
     with preserved_random_state():
         env = make_env(problem, settings["num_envs"])
@@ -87,8 +98,11 @@ def train(
         policy = Policy(problem.space, model.policy, masked, settings["hidden_size"])
         # More steps than the budget can take: the callback stops at its end.
         steps = (problem.budget + 2 * settings["num_envs"]) * problem.space.num_decisions
-        model.learn(steps, callback=_Progress(problem, policy, settings), log_interval=1 if tensorboard else 10**9)
+        progress = _Progress(problem, policy, settings, watch)
+        watch(policy)
+        model.learn(steps, callback=progress, log_interval=1 if tensorboard else 10**9)
         problem.record_greedy(policy.greedy())
+        watch(policy)
         return policy
 
 
@@ -114,9 +128,10 @@ def make_model(
     """
     from sb3_contrib import MaskablePPO
     from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
 
     algorithm: Any = MaskablePPO if masked else PPO
-    return algorithm(
+    model = algorithm(
         policy_class(masked),
         env,
         n_steps=settings["n_steps"],
@@ -132,6 +147,10 @@ def make_model(
         seed=seed % 2**31,
         device="cpu",
     )
+    if tensorboard is None:
+        # Otherwise every training leaves an empty folder among the temporary ones.
+        model.set_logger(Logger(folder=None, output_formats=[]))
+    return model
 
 
 @contextmanager

@@ -15,7 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 from hwgpt_gym.console import format_metric, make_table, messages
-from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -36,7 +35,7 @@ class RunDisplay:
 
     Args:
         title: What stands above it.
-        optimum: The certified optimum.
+        optimum: The optimum.
         budget: How many evaluations there are.
         target: The regret to reach, if the search ends there.
         console: Where to draw.
@@ -131,14 +130,14 @@ def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
 def title_of(config: RunConfig, optimum: Optimum) -> str:
     """Return what stands above a run."""
     limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.limits.items()]
-    device = DEVICES[config.device].label
+    device = config.device_label
     return f"{config.agent} on {device}, scale {config.scale}, {', '.join(limits) or 'no limit'}"
 
 
 def summary_table(summary: RunSummary, agent: str) -> Table:
     """Return the table at the end of a run: what was found, its limits, the optimum, random search."""
     names = {"found": f"{agent}, best found", "greedy": f"{agent}, greedy", "random": "random search",
-             "optimum": "certified optimum"}  # fmt: skip
+             "optimum": summary.optimum_title, "constrained": "certified constrained optimum"}  # fmt: skip
     entries = summary.architectures
     rows: list[tuple[str | Text, ...]] = [
         ("regret", *(f"{entry.regret:.6f}" for entry in entries.values()), ""),

@@ -10,7 +10,6 @@ from typing import Final
 
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
 from hwgpt_gym.console import format_metric
-from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.files import write_text
 from hwgpt_gym.metrics import METRICS
 
@@ -18,7 +17,7 @@ _NAMES: Final = {
     "found": "best found",
     "greedy": "greedy episode",
     "random": "random search",
-    "optimum": "certified optimum",
+    "constrained": "certified constrained optimum",
 }
 
 _AGENTS: Final = {"ppo": "PPO", "maskable_ppo": "MaskablePPO"}
@@ -28,7 +27,7 @@ _PICTURES: Final = (
     (
         "learning_curve.png",
         "How it learned",
-        "Regret is how far the reward is below the certified optimum: 0 is the best architecture there is. The axis "
+        "Regret is how far the reward is below the optimum: 0 is the best architecture there is. The axis "
         "is logarithmic down to its lowest mark, and linear from there to 0.",
     ),
     (
@@ -40,9 +39,11 @@ _PICTURES: Final = (
     (
         "architecture.png",
         "What it found",
-        "One block a layer, from input to output: as wide as its MLP, as high as its number of attention heads.",
+        "One block a layer, from input to output: as wide as its MLP, as high as its number of attention heads. Red "
+        "bars show what each decision lost, below a layer those about its MLP and its heads: by how much it lowered "
+        "the best reward that was still within reach. They add up to the regret.",
     ),
-    ("optimum.png", "The certified optimum", "The best architecture of the whole search space, by the exact solver."),
+    ("optimum.png", "The optimum", "The best architecture of the whole search space, by the exact solver."),
 )
 
 
@@ -63,7 +64,7 @@ def write_report(folder: Path) -> Path:
     summary = read_record(RunSummary, folder / "summary.json")
     pictures = [_figure(folder / name, title, caption) for name, title, caption in _PICTURES]
     if summary.found.architecture == summary.optimum.architecture:
-        pictures[3] = "<section><h2>The certified optimum</h2>is the architecture that the run found.</section>"
+        pictures[3] = "<section><h2>The optimum</h2>is the architecture that the run found.</section>"
     template = files("hwgpt_gym.agents.runs").joinpath("page_template.html").read_text(encoding="utf-8")
     parts = {
         "title": _title(config),
@@ -74,6 +75,7 @@ def write_report(folder: Path) -> Path:
         "wide": pictures[2],
         "pair": pictures[0] + pictures[1],
         "optimum": pictures[3],
+        "optimum_title": escape(summary.optimum_title),
         "command": escape(config.command),
         "config": escape(config.to_json()),
     }
@@ -85,7 +87,7 @@ def write_report(folder: Path) -> Path:
 
 
 def _title(config: RunConfig) -> str:
-    return escape(f"{_AGENTS.get(config.agent, config.agent)} on {DEVICES[config.device].label}")
+    return escape(f"{_AGENTS.get(config.agent, config.agent)} on {config.device_label}")
 
 
 def _lead(config: RunConfig, summary: RunSummary) -> str:
@@ -99,15 +101,16 @@ def _lead(config: RunConfig, summary: RunSummary) -> str:
     if summary.target is None:
         return escape(f"{text}.")
     if summary.reached:
-        return escape(f"{text} and came within its target of {summary.target:g} of the certified optimum.")
-    return escape(f"{text}. It did not come within its target of {summary.target:g} of the certified optimum.")
+        return escape(f"{text} and came within its target of {summary.target:g} of the {summary.optimum_title}.")
+    return escape(f"{text}. It did not come within its target of {summary.target:g} of the {summary.optimum_title}.")
 
 
 def _cards(summary: RunSummary) -> str:
     target = "" if summary.target is None else f" (target ≤ {summary.target:g})"
+    regret = f"regret to the {summary.optimum_title}{target}"
     feasible = summary.found.feasible
     cards = (
-        ("good" if summary.reached else "bad", f"{summary.regret:.2g}", f"regret to the certified optimum{target}"),
+        ("good" if summary.reached else "bad", f"{summary.regret:.2g}", regret),
         ("", f"{summary.random.regret:.2g}", "regret of random search with as many evaluations"),
         ("", f"{summary.found.metrics['perplexity']:.2f}", "perplexity of the architecture found"),
         ("good" if feasible else "bad", "within" if feasible else "over", "the limits"),
@@ -120,7 +123,7 @@ def _cards(summary: RunSummary) -> str:
 
 def _table(config: RunConfig, summary: RunSummary) -> str:
     entries = summary.architectures
-    head = "".join(f"<th>{escape(_NAMES[name])}</th>" for name in entries)
+    head = "".join(f"<th>{escape(_name(name, summary))}</th>" for name in entries)
     rows = [_row("Regret", [(f"{entry.regret:.6f}", "") for entry in entries.values()], "")]
     rows.append(_row("Reward", [(f"{entry.reward:.6f}", "") for entry in entries.values()], ""))
     for key, metric in METRICS.items():
@@ -137,6 +140,10 @@ def _table(config: RunConfig, summary: RunSummary) -> str:
     return f"<table><thead><tr><th></th>{head}<th>limit</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
+def _name(entry: str, summary: RunSummary) -> str:
+    return summary.optimum_title if entry == "optimum" else _NAMES[entry]
+
+
 def _row(label: str, cells: list[tuple[str, str]], limit: str) -> str:
     inner = "".join(f'<td class="{kind}">{escape(text)}</td>' for text, kind in cells)
     return f"<tr><th>{escape(label)}</th>{inner}<td>{escape(limit)}</td></tr>"
@@ -144,7 +151,7 @@ def _row(label: str, cells: list[tuple[str, str]], limit: str) -> str:
 
 def _names(summary: RunSummary) -> str:
     return "".join(
-        f"<dt>{escape(_NAMES[name])}</dt><dd><code>{escape(entry.architecture)}</code></dd>"
+        f"<dt>{escape(_name(name, summary))}</dt><dd><code>{escape(entry.architecture)}</code></dd>"
         for name, entry in summary.architectures.items()
     )
 

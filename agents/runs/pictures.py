@@ -33,7 +33,7 @@ def save_learning_curve(
 
     Args:
         result: The run.
-        optimum: The certified optimum.
+        optimum: The optimum.
         path: Where to, in the format of its suffix.
         target: The regret to reach, if there is one.
         random: Random search at the same number of evaluations.
@@ -58,7 +58,7 @@ def save_learning_curve(
     # Regret can be exactly zero, which a logarithmic axis has no place for.
     axes.set_yscale("symlog", linthresh=1e-4)
     axes.set_ylim(bottom=0.0)
-    axes.set(xlabel="architectures evaluated", ylabel="regret to the certified optimum")
+    axes.set(xlabel="architectures evaluated", ylabel="regret to the optimum")
     axes.xaxis.set_major_formatter("{x:,.0f}")
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(axis="y", color="#e4e7eb", linewidth=0.6)
@@ -81,7 +81,7 @@ def save_pareto_picture(
         front: The front, of two metrics.
         path: Where to, in the format of its suffix.
         result: The run: everything it evaluated, its best and its limits.
-        optimum: The certified optimum of the run's objective.
+        optimum: The optimum of the run's objective.
 
     Raises:
         ValueError: If the front is not of two metrics.
@@ -97,7 +97,7 @@ def save_pareto_picture(
     if optimum is not None:
         point = bench.evaluate(optimum.encoded, (cost, quality))
         axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=19, markeredgecolor=INK,
-                  markeredgewidth=0.8, zorder=4, label="certified optimum")  # fmt: skip
+                  markeredgewidth=0.8, zorder=4, label=optimum.title)  # fmt: skip
         if cost in optimum.objective.limits:
             axes.axvline(optimum.objective.limits[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
                          label="limit")  # fmt: skip

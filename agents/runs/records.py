@@ -15,8 +15,8 @@ from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, V
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import content_of, find_device, reference_of
 from hwgpt_gym.search_space import Architecture, get_search_space
 from hwgpt_gym.version import __version__
 
@@ -45,7 +45,8 @@ class RunConfig:
         verb: The command: ``demo`` ends as soon as its target is reached.
         agent: The agent.
         settings: Its settings, all of them.
-        device: The device.
+        device: The device's name, or the absolute path of its profile.
+        device_content: The SHA-256 of its profile, empty for a shipped device.
         scale: The search space.
         objective: The objective.
         budget: How many architectures may be evaluated.
@@ -66,6 +67,7 @@ class RunConfig:
     budget: int
     seed: int
     target: float | None
+    device_content: str = ""
     versions: dict[str, str] = field(
         default_factory=lambda: {
             "hwgpt-gym": __version__,
@@ -76,7 +78,7 @@ class RunConfig:
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     def __post_init__(self) -> None:
-        get_device(self.device)
+        find_device(self.device, self.device_content)
         get_search_space(self.scale)
         check_integer("budget", self.budget, 1)
         check_integer("seed", self.seed, 0)
@@ -105,7 +107,8 @@ class RunConfig:
             verb=verb,
             agent=agent,
             settings={item.name: getattr(resolved, item.name) for item in fields(resolved)},
-            device=device.name,
+            device=reference_of(device),
+            device_content=content_of(device),
             scale=problem.benchmark.scale,
             objective=problem.objective,
             budget=problem.budget,
@@ -116,7 +119,12 @@ class RunConfig:
     @property
     def benchmark(self) -> Benchmark:
         """The benchmark."""
-        return Benchmark(self.scale, self.device)
+        return Benchmark(self.scale, find_device(self.device, self.device_content))
+
+    @property
+    def device_label(self) -> str:
+        """The device's name as a person writes it."""
+        return find_device(self.device, self.device_content).label
 
     @property
     def command(self) -> str:
@@ -150,7 +158,7 @@ class Scored:
         quality: Scaled log-perplexity.
         penalty: What exceeding the limits costs.
         feasible: Whether every limit is kept.
-        regret: How far the reward is below that of the certified optimum.
+        regret: How far the reward is below that of the optimum.
         evaluations: How many evaluations it took to find; 0 if it was not searched for.
         metrics: All metrics.
     """
@@ -184,7 +192,9 @@ class RunSummary:
         found: The best architecture that it evaluated.
         greedy: What its policy builds greedily, of agents that have one.
         random: The best one of random search with as many evaluations.
-        optimum: The certified optimum.
+        optimum: The optimum.
+        optimum_title: What it is: the certified constrained optimum, or that of the penalised reward.
+        constrained: The certified constrained optimum, where that is another one.
     """
 
     target: float | None
@@ -197,11 +207,13 @@ class RunSummary:
     greedy: Scored | None
     random: Scored
     optimum: Scored
+    optimum_title: str
+    constrained: Scored | None
     __pydantic_config__: ClassVar[ConfigDict] = _STRICT
 
     @property
     def regret(self) -> float:
-        """How far the best architecture found is below the certified optimum, in reward."""
+        """How far the best architecture found is below the optimum, in reward."""
         return self.found.regret
 
     @property
@@ -211,8 +223,9 @@ class RunSummary:
 
     @property
     def architectures(self) -> dict[str, Scored]:
-        """What is compared, by what it is: ``found``, ``greedy`` if there is one, ``random`` and ``optimum``."""
+        """What is compared, by what it is: ``found``, ``greedy`` if there is one, ``random``, ``optimum`` and so on."""
         entries = {"found": self.found, "greedy": self.greedy, "random": self.random, "optimum": self.optimum}
+        entries["constrained"] = self.constrained
         return {name: entry for name, entry in entries.items() if entry is not None}
 
     def to_json(self) -> str:

@@ -5,14 +5,14 @@ it, :meth:`Run.summarize` says what came of it, and :func:`save_run` fills the f
 
 =======================  ==========================================================================
 ``config.json``          what was asked for: agent and settings, device, objective, budget, seed, versions
-``summary.json``         what came out, beside the certified optimum and random search
+``summary.json``         what came out, beside the optimum and random search
 ``result.parquet``       every evaluation in order, which ``hwgpt-gym validate`` checks
 ``random.parquet``       the same of random search with the same number of evaluations
 ``policy.safetensors``   the trained policy, of agents that have one: ``hwgpt-gym evaluate`` scores it
 ``learning_curve.png``   regret over evaluations
 ``pareto.png``           the exact front, and what was visited
 ``architecture.png``     the best architecture found
-``optimum.png``          the certified optimum
+``optimum.png``          the optimum
 ``report.html``          all of it on one page that needs no network
 =======================  ==========================================================================
 """
@@ -39,6 +39,7 @@ from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.runs.display import RunDisplay, summary_table, title_of, verdict
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, Scored
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.console import warn
 from hwgpt_gym.files import new_folder, take_folder, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import Optimum, solve
@@ -88,7 +89,7 @@ class Run:
         config: What was asked for.
         result: Everything it evaluated.
         policy: What it trained, of agents that train a policy.
-        optimum: The certified optimum.
+        optimum: The optimum.
         random: Random search with the same number of evaluations.
         interrupted: Whether it was told to stop.
     """
@@ -102,7 +103,7 @@ class Run:
 
     def summarize(self) -> RunSummary:
         """Return what came of it."""
-        result = self.result
+        result, best = self.result, self.optimum.constrained
         greedy = self._score(result.greedy_encoded[-1:], len(result)) if len(result.greedy_encoded) else None
         return RunSummary(
             target=self.config.target,
@@ -115,12 +116,14 @@ class Run:
             greedy=greedy,
             random=self._score(self.random.encoded[self.random.best_index][None], len(self.random)),
             optimum=self._score(self.optimum.encoded, 0),
+            optimum_title=self.optimum.title,
+            constrained=None if best is None or best is self.optimum else self._score(best.encoded, 0),
         )
 
     def _score(self, encoded: Encoded, evaluations: int) -> Scored:
         benchmark, bound = self.config.benchmark, self.optimum.objective
         metrics = benchmark.evaluate(encoded)
-        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+        outcome = bound.evaluate({key: metrics[key] for key in bound.metrics}, margins=bound.margins(encoded))
         return Scored(
             architecture=str(benchmark.space.decode(encoded)[0]),
             reward=float(outcome.reward[0]),
@@ -146,6 +149,8 @@ def perform(config: RunConfig, console: Console, tensorboard: Path | None = None
     """
     benchmark = config.benchmark
     optimum = solve(benchmark, config.objective)
+    if optimum.objective.unmeetable:
+        warn(optimum.objective.unmeetable)
     ends = config.verb == "demo" and config.target is not None
     enough = optimum.reward - config.target if ends and config.target is not None else float("inf")
     problem = StoppableProblem(benchmark, config.objective, config.budget, config.seed, enough)
@@ -276,7 +281,8 @@ def save_run(run: Run, summary: RunSummary, folder: Path) -> Path:
     run.random.save(folder / "random.parquet", optimum)
     if run.policy is not None:
         objective = config.objective.to_dict()
-        notes = {"agent": config.agent, "device": config.device, "objective": objective}
+        device = {"device": config.device, "device_content": config.device_content}
+        notes = {"agent": config.agent, **device, "objective": objective}
         run.policy.save(folder / POLICY, **notes, budget=config.budget, seed=config.seed)
     write_text(folder / SUMMARY, summary.to_json())
     save_learning_curve(result, optimum, folder / "learning_curve.png", target=config.target, random=run.random)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 from typing import Final
 
 from hwgpt_gym.devices import DEVICES
@@ -14,8 +15,13 @@ CONTEXTUAL: Final = "contextual_ppo"
 
 
 def complete_device(incomplete: str) -> list[tuple[str, str]]:
-    """Complete the name of a device."""
-    return [(name, device.label) for name, device in DEVICES.items() if name.startswith(incomplete.lower())]
+    """Complete the name of a device, or the path of a profile."""
+    from hwgpt_gym.onboarding.devices import SUFFIX, registered_devices
+
+    shipped = [(name, device.label) for name, device in DEVICES.items() if name.startswith(incomplete.lower())]
+    registered = [(name, "your own") for name in registered_devices() if name.startswith(incomplete)]
+    paths = sorted(glob.glob(f"{glob.escape(incomplete)}*{SUFFIX}")) if incomplete else []
+    return [*shipped, *registered, *((path, "a profile") for path in paths)]
 
 
 def complete_devices(incomplete: str) -> list[tuple[str, str]]:

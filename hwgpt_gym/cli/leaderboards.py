@@ -98,7 +98,7 @@ def _custom_suite(
 ) -> Suite:
     from hwgpt_gym.agents import make_agent
     from hwgpt_gym.agents.leaderboard.suites import Entry, custom_suite
-    from hwgpt_gym.devices import get_device
+    from hwgpt_gym.onboarding.devices import get_device, reference_of
 
     entries = []
     for text in agents:
@@ -106,7 +106,7 @@ def _custom_suite(
         if not (budget.isascii() and budget.isdigit()):
             raise ValueError(f"--agent must be AGENT=BUDGET, such as local_search=1000, got {text!r}")
         entries.append(Entry(make_agent(name), int(budget), seeds))
-    options: dict[str, Any] = {"devices": [get_device(name).name for name in devices]} if devices else {}
+    options: dict[str, Any] = {"devices": [reference_of(get_device(name)) for name in devices]} if devices else {}
     return custom_suite(entries, scale=scale, constraints=limits or ["p50"], **options)
 
 

@@ -9,6 +9,7 @@ import typer
 from hwgpt_gym.cli.completion import complete_devices
 from hwgpt_gym.cli.options import (
     Device,
+    DeviceScale,
     Json,
     Name,
     Scale,
@@ -20,6 +21,7 @@ from hwgpt_gym.cli.options import (
 from hwgpt_gym.console import floats, format_metric, make_table, output, print_json
 from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.onboarding.devices import get_device, registered_devices
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, get_search_space
 
 if TYPE_CHECKING:
@@ -69,6 +71,12 @@ def devices(scale: Scale = "s", as_json: Json = False) -> None:
         for i, row in enumerate(rows)
     ]
     output.print(make_table(f"Devices at scale {scale} (batch: latency/energy)", columns, cells, right=(4, 5, 6)))
+    own = [get_device(name) for name in registered_devices()]
+    if own:
+        titles = ("device", "name", "kind", "scales")
+        mine = [(item.name, item.label, item.kind, ", ".join(getattr(item, "metrics", ()))) for item in own]
+        output.print()
+        output.print(make_table("Your own", titles, mine))
 
 
 def space(
@@ -119,7 +127,7 @@ def space(
             (METRICS[key].label, *(format_metric(key, row[level]) for level in levels)) for key, row in spread.items()
         ]
         output.print()
-        title = f"Metrics over the space on {DEVICES[device.lower()].label}"
+        title = f"Metrics over the space on {get_device(device).label}"
         output.print(make_table(title, ("metric", *levels), cells, right=range(1, len(levels) + 1)))
 
 
@@ -172,7 +180,7 @@ def query(
         if isinstance(value, dict):
             rows += [
                 (
-                    f"{METRICS[key].label}, {DEVICES[item].label}",
+                    f"{METRICS[key].label}, {bench.on(item).devices[0].label}",
                     format_metric(key, number),
                     _conditions(bench, key, item),
                 )
@@ -189,7 +197,7 @@ def query(
 
 def _conditions(bench: Benchmark, key: str, device: str) -> str:
     if METRICS[key].per_device:
-        return str(DEVICES[device].conditions(key, bench.scale))
+        return str(bench.on(device).devices[0].conditions(key, bench.scale))
     if key.endswith("_memory_mb"):
         return str(memory_conditions(key, bench.scale))
     return "closed form" if key in ("params", "flops") else ""
@@ -198,7 +206,7 @@ def _conditions(bench: Benchmark, key: str, device: str) -> str:
 def sample(
     context: typer.Context,
     number: Annotated[int, typer.Option("--number", "-n", help="How many architectures.")] = 5,
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     device: Device = "a6000",
     seed: Seed = 0,
     as_json: Json = False,

@@ -124,6 +124,27 @@ def fit(
         output.print(str(path), soft_wrap=True)
 
 
+@surrogates_app.command("errors")
+def errors(
+    dataset: DatasetFolder = None,
+    path: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file; by default the package's own, beside the weights.")
+    ] = None,
+) -> None:
+    """Write how far predictions are off on held-out architectures: the margins of limits with a confidence.
+
+    Example: hwgpt-gym surrogates errors --dataset measurements --output errors.json
+    """
+    from hwgpt_gym.dataset.measurements import load_dataset
+    from hwgpt_gym.fitting.held_out_errors import write_errors
+    from hwgpt_gym.onboarding.surrogates import ERRORS_FILE
+
+    measurements = load_dataset(dataset)
+    with _status() as show:
+        written = write_errors(measurements, list(measurements), path or ERRORS_FILE, show)
+    output.print(str(written), soft_wrap=True)
+
+
 @surrogates_app.command("worlds")
 def worlds(
     dataset: DatasetFolder = None,

@@ -15,11 +15,13 @@ from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
     PICTURES,
+    Budget,
+    Confidence,
     Constraint,
     Device,
+    DeviceScale,
     Json,
     PenaltyForm,
-    Scale,
     Seed,
     Weight,
     check_at_least,
@@ -28,7 +30,7 @@ from hwgpt_gym.cli.options import (
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json
+from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json, warn
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -40,20 +42,24 @@ plot_app = typer.Typer(help="Draw figures.", no_args_is_help=True)
 
 def optimum(
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
     worlds: WorldsOption = 0,
+    confidence: Confidence = None,
     as_json: Json = False,
 ) -> None:
     """Solve for the certified optimum: the best architecture of the whole space under the limits.
+
+    Under penalties whose best reward may be that of an architecture that exceeds a limit, it is called the optimum of
+    the penalised reward, and the certified constrained optimum stands beside it.
 
     Example: hwgpt-gym optimum --device a6000 --constraint latency_ms=p30
     """
     from hwgpt_gym.optimum import solve
 
-    objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
+    objective, bench = make_objective(constraint, penalty, weight, confidence), make_benchmark(scale, device)
     begin = time.perf_counter()
     found = solve(bench, objective, worlds)
     seconds = time.perf_counter() - begin
@@ -61,17 +67,27 @@ def optimum(
     metrics = floats(found.metrics)
     if as_json:
         limits = floats(found.objective.limits)
-        description = {"device": bench.devices[0].name, "scale": scale, "objective": objective.to_dict()}
+        description = {"device": bench.devices[0].name, "scale": bench.scale, "objective": objective.to_dict()}
         described = {"architecture": str(found.architecture), **outcome, "metrics": metrics, **description}
-        print_json({**described, "limits": limits, **certainty_document(found.certainties, seconds)})
+        best = found.constrained
+        constrained = None if best is None else {"architecture": str(best.architecture), "reward": best.reward}
+        said = {"title": found.title, "constrained": constrained, "unmeetable": found.objective.unmeetable}
+        print_json({**described, "limits": limits, **said, **certainty_document(found.certainties, seconds)})
         return
     output.print(str(found.architecture), style="bold", soft_wrap=True)
     earned = f"reward {outcome['reward']:.6f} = quality {outcome['quality']:.6f} − penalty {outcome['penalty']:.6f}, "
     verdict = ("within the limits", "green") if outcome["feasible"] else ("over the limits", "red")
     output.print(Text.assemble(earned, verdict))
-    title = f"Certified optimum of scale {scale} on {bench.devices[0].label}"
+    title = f"{found.title.capitalize()} of scale {bench.scale} on {bench.devices[0].label}"
     columns = ("metric", "value", "limit", "used")
     output.print(make_table(title, columns, limit_rows(metrics, found.objective), right=(1, 2, 3)))
+    if found.objective.unmeetable:
+        warn(found.objective.unmeetable)
+    elif found.constrained is not None and found.constrained is not found:
+        best = found.constrained
+        quality = float(best.outcome.quality[0])
+        output.print(f"\nCertified constrained optimum, quality {quality:.6f}, reward {best.reward:.6f}:")
+        output.print(str(best.architecture), style="bold", soft_wrap=True)
     if found.certainties:
         output.print(certainty_table(found.certainties, seconds))
 
@@ -79,7 +95,7 @@ def optimum(
 def pareto(
     context: typer.Context,
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     metric: Annotated[
         list[str],
         typer.Option(
@@ -87,6 +103,7 @@ def pareto(
         ),
     ] = ["perplexity", "latency_ms"],  # noqa: B006  # Typer copies it.
     number: Annotated[int, typer.Option("--rows", help="Rows of the table, spread evenly over the front.")] = 20,
+    confidence: Confidence = None,
     csv: Annotated[Path | None, typer.Option("--csv", help="Write the whole front to this file.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", help="Draw the front to this file (two metrics).")] = None,
     as_json: Json = False,
@@ -109,7 +126,7 @@ def pareto(
         if len(metric) != 2:
             raise ValueError(f"--plot draws fronts of two metrics, got {len(metric)}: {', '.join(metric)}")
     bench = make_benchmark(scale, device)
-    front = pareto_front(bench, metric)
+    front = pareto_front(bench, metric, confidence)
     if csv:
         _write_front(front, csv)
     if plot:
@@ -127,7 +144,7 @@ def pareto(
         )
         for i in chosen
     ]
-    title = f"Exact Pareto front of scale {scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
+    title = f"Exact Pareto front of scale {bench.scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
     columns = [*(METRICS[key].label for key in metric), "architecture"]
     output.print(make_table(title, columns, rows, right=range(len(metric))))
 
@@ -149,7 +166,7 @@ def _write_front(front: ParetoFront, path: Path) -> None:
 def plot_front(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     dataset: Annotated[
         Path | None,
         typer.Option("--dataset", help="Draw this dataset's architectures too; by default that of HWGPT_DATASET."),
@@ -175,7 +192,7 @@ def plot_front(
     front = pareto_front(bench)
     compared = {"random": bench.space.sample(np.random.default_rng(seed), samples)}
     if dataset or default_dataset_path():
-        compared["dataset"] = load_dataset(dataset)[scale].encoded
+        compared["dataset"] = load_dataset(dataset)[bench.scale].encoded
     figure = new_figure()
     axes = figure.add_subplot()
     plotting.plot_front(bench, front, sampled=compared["random"], measured=compared.get("dataset"), axes=axes)
@@ -185,6 +202,39 @@ def plot_front(
         ratio, beyond = plotting.compare_with_front(bench, front, encoded)
         output.print(
             f"{name}: {len(encoded)} architectures, hypervolume ratio {ratio:.4f}, beyond the front {beyond}",
+            soft_wrap=True,
+        )
+    messages.print(f"Picture: {picture}", soft_wrap=True)
+
+
+@plot_app.command("values")
+def plot_values(
+    picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
+    device: Device = "a6000",
+    scale: DeviceScale = None,
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
+    penalty: PenaltyForm = DEFAULT_PENALTY,
+    weight: Weight = None,
+    budget: Budget = 50_000,
+    seed: Seed = 0,
+) -> None:
+    """Train PPO, and draw what its value network says of states beside their exact values.
+
+    Example: hwgpt-gym plot values values.png --device a6000 --constraint latency_ms=p30
+    """
+    from hwgpt_gym.agents import SearchProblem
+    from hwgpt_gym.agents.ppo.value_figure import record_values, save_value_figure, shown_records
+
+    check_at_least("--budget", budget)
+    check_at_least("--seed", seed, 0)
+    check_destination(picture, PICTURES, name="PICTURE")
+    objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
+    records = record_values(SearchProblem(bench, objective, budget, seed))
+    save_value_figure(records, picture)
+    for record in shown_records(records):
+        output.print(
+            f"after {record.evaluations:>6,} evaluations: mean regret {record.regret:.4f}; the value network is off by "
+            f"{record.error:.4f} in its own episodes, by {record.error_elsewhere:.4f} in random ones",
             soft_wrap=True,
         )
     messages.print(f"Picture: {picture}", soft_wrap=True)

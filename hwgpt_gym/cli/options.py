@@ -15,13 +15,12 @@ import typer
 from hwgpt_gym.checks import suggest
 from hwgpt_gym.cli.completion import complete_constraint, complete_device, complete_penalty, complete_scale
 from hwgpt_gym.console import format_metric
-from hwgpt_gym.devices import get_device
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.penalties import PENALTIES
 
 if TYPE_CHECKING:
-    from hwgpt_gym.benchmark import Benchmark
+    from hwgpt_gym.benchmark import AnyDevice, Benchmark
     from hwgpt_gym.objective import BoundObjective
 
 
@@ -43,10 +42,24 @@ Scale = Annotated[
     str,
     typer.Option("--scale", "-s", help="The search space: s, m or l.", autocompletion=complete_scale, metavar="s|m|l"),
 ]
+DeviceScale = Annotated[
+    str | None,
+    typer.Option(
+        "--scale",
+        "-s",
+        help="The search space: s, m or l; by default that of the device's profile if it holds one, else s.",
+        autocompletion=complete_scale,
+        metavar="s|m|l",
+    ),
+]
 Device = Annotated[
     str,
     typer.Option(
-        "--device", "-d", help="The device; see the command devices.", autocompletion=complete_device, metavar="NAME"
+        "--device",
+        "-d",
+        help="The device; see the command devices. Or the path of a profile.",
+        autocompletion=complete_device,
+        metavar="NAME",
     ),
 ]
 Constraint = Annotated[
@@ -65,6 +78,10 @@ PenaltyForm = Annotated[
     typer.Option(
         "--penalty", help=f"What exceeding a limit costs: {', '.join(PENALTIES)}.", autocompletion=complete_penalty
     ),
+]
+Confidence = Annotated[
+    float | None,
+    typer.Option("--confidence", help="With which each limit is to hold on the real device, such as 0.95."),
 ]
 Weight = Annotated[float | None, typer.Option("--weight", help="The weight of the penalty; by default the form's own.")]
 Seed = Annotated[int, typer.Option("--seed", help="The seed of every random number; the same seed, the same result.")]
@@ -105,26 +122,28 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
     return constraints
 
 
-def make_objective(constraint: Iterable[str], penalty: str, weight: float | None) -> Objective:
+def make_objective(
+    constraint: Iterable[str], penalty: str, weight: float | None, confidence: float | None = None
+) -> Objective:
     """Make the objective that the options describe.
 
     Raises:
         ValueError: If they are not legal.
     """
-    return Objective(parse_constraints(constraint), penalty, weight)
+    return Objective(parse_constraints(constraint), penalty, weight, confidence)
 
 
-def make_benchmark(scale: str, device: str) -> Benchmark:
-    """Make the benchmark of one device.
+def make_benchmark(scale: str | None, device: AnyDevice) -> Benchmark:
+    """Make the benchmark of one device; without a scale that of its profile, if it holds one, else s.
 
     Raises:
         ValueError: If there is no such scale or device, or ``all`` is asked for.
     """
     from hwgpt_gym.benchmark import Benchmark
 
-    if device.lower() == "all":
+    if isinstance(device, str) and device.lower() == "all":
         raise ValueError("--device must be one device here, got 'all'; the command devices lists them")
-    return Benchmark(scale, get_device(device).name)
+    return Benchmark(scale, device)
 
 
 def refuse_options(context: typer.Context, options: Iterable[str], why: str) -> None:

@@ -14,12 +14,13 @@ from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
     INTERRUPTED,
+    Confidence,
     Constraint,
     Device,
+    DeviceScale,
     Folder,
     Json,
     PenaltyForm,
-    Scale,
     Seed,
     Target,
     Weight,
@@ -48,10 +49,11 @@ def train(
         typer.Option("--budget", help=f"How many architectures may be evaluated; 50,000, or 170,000 of {CONTEXTUAL}."),
     ] = None,
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
+    confidence: Confidence = None,
     seed: Seed = 0,
     target: Target = 0.001,
     folder: Folder = None,
@@ -72,11 +74,11 @@ def train(
 
     check_known("agent with a policy to train", agent, trainable_agents())
     if agent == CONTEXTUAL:
-        others = ("device", "constraint", "penalty", "weight", "target", "tensorboard")
+        others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {CONTEXTUAL}")
-        _train_contextual(scale, 170_000 if budget is None else budget, seed, folder)
+        _train_contextual(scale or "s", 170_000 if budget is None else budget, seed, folder)
         return
-    objective = make_objective(constraint, penalty, weight)
+    objective = make_objective(constraint, penalty, weight, confidence)
     benchmark = make_benchmark(scale, device)
     problem = SearchProblem(benchmark, objective, 50_000 if budget is None else budget, seed)
     if tensorboard:
@@ -162,6 +164,7 @@ def _score(
     from dataclasses import replace
 
     from hwgpt_gym.objective import Objective
+    from hwgpt_gym.onboarding.devices import find_device
 
     objective = (
         Objective.from_dict(notes["objective"])
@@ -171,10 +174,13 @@ def _score(
     if constraint:
         objective = replace(objective, constraints=parse_constraints(constraint))
     name = device or notes.get("device") or "a6000"
-    score = policy.evaluate(make_benchmark(policy.space.scale, name), objective, episodes, seed)._asdict()
+    trained = device is None and "device" in notes
+    found = find_device(name, notes.get("device_content", "")) if trained else name
+    benchmark = make_benchmark(policy.space.scale, found)
+    score = policy.evaluate(benchmark, objective, episodes, seed)._asdict()
     greedy = policy.space.decode(policy.greedy())[0]
     if as_json:
-        described = {"model": str(path), "device": name, "objective": objective.to_dict()}
+        described = {"model": str(path), "device": benchmark.devices[0].name, "objective": objective.to_dict()}
         print_json({**described, "greedy": str(greedy), **score})
         return
     output.print(str(greedy), style="bold", soft_wrap=True)
@@ -182,7 +188,11 @@ def _score(
         (label, *(f"{score[f'{kind}_{key}']:.6f}" for key in ("reward", "regret")), f"{score[f'{kind}_feasible']:.1%}")
         for label, kind in (("greedy", "greedy"), (f"{episodes:,} sampled", "sampled"))
     ]
-    output.print(make_table(f"{path} on {name}", ("episode", "reward", "regret", "feasible"), rows, right=(1, 2, 3)))
+    output.print(
+        make_table(
+            f"{path} on {benchmark.devices[0].name}", ("episode", "reward", "regret", "feasible"), rows, right=(1, 2, 3)
+        )
+    )
 
 
 def _print_contextual(score: ContextualScore, seen: Sequence[str]) -> None:

@@ -13,13 +13,14 @@ from hwgpt_gym.cli.options import (
     DEFAULT_PENALTY,
     INTERRUPTED,
     Budget,
+    Confidence,
     Constraint,
     Device,
+    DeviceScale,
     Folder,
     Json,
     Name,
     PenaltyForm,
-    Scale,
     Seed,
     Target,
     Weight,
@@ -41,10 +42,11 @@ def search(
     ] = "regularized_evolution",
     budget: Budget = 1_000,
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006
     penalty: PenaltyForm = DEFAULT_PENALTY,
     weight: Weight = None,
+    confidence: Confidence = None,
     seed: Seed = 0,
     result: Annotated[
         Path | None,
@@ -69,7 +71,7 @@ def search(
 
     if result:
         check_destination(result, (".parquet", ".csv"), name="--output")
-    objective = make_objective(constraint, penalty, weight)
+    objective = make_objective(constraint, penalty, weight, confidence)
     config = RunConfig.of("search", agent, SearchProblem(make_benchmark(scale, device), objective, budget, seed))
     run = perform(config, messages)
     if result:
@@ -77,7 +79,7 @@ def search(
         messages.print(f"Result: {result}", soft_wrap=True)
     summary, ratio = run.summarize(), _hypervolume_ratio(run)
     if as_json:
-        what = {"agent": agent, "device": config.device, "scale": scale, "regret": summary.regret}
+        what = {"agent": agent, "device": config.device, "scale": config.scale, "regret": summary.regret}
         found = {name: asdict(entry) for name, entry in summary.architectures.items()}
         spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
         print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
@@ -108,7 +110,7 @@ def _hypervolume_ratio(run: Run) -> dict[str, float]:
 
 def demo(
     device: Device = "a6000",
-    scale: Scale = "s",
+    scale: DeviceScale = None,
     constraint: Constraint = ["latency_ms=p40"],  # noqa: B006
     budget: Annotated[int, typer.Option("--budget", help="The evaluations after which it gives up.")] = 50_000,
     target: Target = 0.001,
@@ -151,7 +153,6 @@ def render(
     from hwgpt_gym.envs.pictures import save_architecture, text_of
 
     architecture, objective = Architecture.from_string(name), make_objective(constraint, DEFAULT_PENALTY, None)
-    device = make_benchmark(architecture.scale, device).devices[0].name
     if picture is None:
         typer.echo(text_of(architecture, device, objective), nl=False)
     else:

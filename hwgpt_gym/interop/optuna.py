@@ -98,5 +98,5 @@ class OptunaObjective:
         for key in self.metrics:
             trial.set_user_attr(key, float(values[key][0]))
         if self.bound:
-            return float(self.bound.evaluate(values).reward[0])
+            return float(self.bound.evaluate(values, margins=self.bound.margins(encoded)).reward[0])
         return tuple(float(values[key][0]) for key in self.metrics)

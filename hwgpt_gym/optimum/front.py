@@ -53,7 +53,9 @@ class ParetoFront:
         return self.values * losses_sign(self.metrics)
 
 
-def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms")) -> ParetoFront:
+def pareto_front(
+    bench: Benchmark, metrics: Sequence[str] = ("perplexity", "latency_ms"), confidence: float | None = None
+) -> ParetoFront:
     """Find the Pareto front of the whole search space.
 
     Values are those of :meth:`Benchmark.evaluate`. With one cost the front is that of all architectures to the last
@@ -62,16 +64,21 @@ def pareto_front(bench: Benchmark, metrics: Sequence[str] = ("perplexity", "late
     Args:
         bench: The benchmark, of one device if a metric depends on the device.
         metrics: ``"perplexity"`` or ``"accuracy"``, and one or several costs, in any order.
+        confidence: With which each cost is at most the front's, from 0.5 to 0.9999: costs are then predictions times
+            the margin of :mod:`hwgpt_gym.surrogates.cautious_cost`.
 
     Raises:
         ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
-            unknown, or depends on the device and the benchmark is not of one.
+            unknown, or depends on the device and the benchmark is not of one, or the confidence is not legal.
     """
     metrics = tuple(metrics)
     quality, costs = _split(bench, metrics)
     tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
-    encoded = frontier(tables, list(costs.values())).decode(tables)
+    cautious = {} if confidence is None else {metric: bench.cautious_cost(metric, confidence) for metric in costs}
+    encoded = frontier(tables, [cautious.get(metric, cost) for metric, cost in costs.items()]).decode(tables)
     predicted = bench.evaluate(encoded, metrics)
+    for metric, cost in cautious.items():
+        predicted[metric] = predicted[metric] * cost.predict_margins(encoded)
     values = np.stack([predicted[metric] for metric in metrics], axis=1)
     kept = np.flatnonzero(non_dominated(values * losses_sign(metrics)))
     kept = kept[np.argsort(values[kept, metrics.index(next(iter(costs)))], kind="stable")]

@@ -78,10 +78,19 @@ class Optimum:
         """The certified constrained optimum of the same limits, itself if it is one; ``None`` if none can be kept."""
         if not self.objective.limits or get_penalty(self.objective.objective.penalty).constrained:
             return self
-        return None if self.objective.unmeetable else solve(self.objective.bench, self.objective.limits)
+        if self.objective.unmeetable:
+            return None
+        confidence = self.objective.objective.confidence
+        return solve(self.objective.bench, self.objective.limits, confidence=confidence)
 
 
-def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit], worlds: int = 0) -> Optimum:
+def solve(
+    bench: Benchmark,
+    objective: Objective | Mapping[str, Limit],
+    worlds: int = 0,
+    *,
+    confidence: float | None = None,
+) -> Optimum:
     """Find the architecture of the greatest reward, over the whole search space.
 
     Args:
@@ -89,18 +98,24 @@ def solve(bench: Benchmark, objective: Objective | Mapping[str, Limit], worlds: 
         objective: The objective, or just the constraints: costs to limits.
         worlds: How many posterior worlds to solve as well, an even number up to 64, to say how sure the optimum is
             (:mod:`hwgpt_gym.optimum.worlds`): 64 take a second at scale s, some at l.
+        confidence: With which each limit is to hold by itself, from 0.5 to 0.9999; that of the objective if not given.
+            The optimum goes to the edge of its limits, and predictions are a little off: without a margin the real
+            device breaks a limit half of the time.
 
     Raises:
-        ValueError: If the objective does not fit the benchmark, or its optimum is to keep limits that no architecture
-            keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the benchmark's perplexity is not
-            the shipped one.
+        ValueError: If the confidence is not legal, the objective does not fit the benchmark, or its optimum is to keep
+            limits that no architecture keeps (see :meth:`Objective.bind`). If there are not so many worlds, or the
+            benchmark's perplexity is not the shipped one.
 
     Example:
         >>> optimum = solve(Benchmark("s", "a6000"), {"latency_ms": "p30"})
         >>> optimum.keeps_limits, optimum.title
         (True, 'certified constrained optimum')
     """
-    bound = (Objective(objective) if isinstance(objective, Mapping) else objective).bind(bench)
+    objective = Objective(objective) if isinstance(objective, Mapping) else objective
+    if confidence is not None:
+        objective = replace(objective, confidence=confidence)
+    bound = objective.bind(bench)
     tables = chain_tables(bench.chain_model("perplexity"))
     optimum = _optimum(bench, bound, best(tables, _rewards(bench, bound, tables), _keys(bench, bound)))
     if worlds:
@@ -200,7 +215,7 @@ def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
 
 def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Score:
     """Return the function from a group to its rewards, ``float64 (S, S)``."""
-    costs = [(bench.count_model(metric), limit) for metric, limit in bound.limits.items()]
+    costs = [(bound.cost(metric), limit) for metric, limit in bound.limits.items()]
 
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
@@ -215,7 +230,8 @@ def _keys(bench: Benchmark, bound: BoundObjective, sign: float = 1.0) -> Keys:
 
     def keys(encoded: Encoded) -> Sequence[FloatArray]:
         metrics = bench.evaluate(encoded, bound.metrics)
-        return -sign * bound.evaluate(metrics).reward, sign * metrics["perplexity"]
+        outcome = bound.evaluate(metrics, margins=bound.margins(encoded))
+        return -sign * outcome.reward, sign * metrics["perplexity"]
 
     return keys
 
@@ -231,6 +247,6 @@ def _extreme_cost(cost: CountModel, tables: ChainTables, sign: float) -> Encoded
 
 def _optimum(bench: Benchmark, bound: BoundObjective, encoded: Encoded) -> Optimum:
     metrics = bench.evaluate(encoded)
-    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics})
+    outcome = bound.evaluate({key: metrics[key] for key in bound.metrics}, margins=bound.margins(encoded))
     values = {key: float(value[0]) if value.ndim == 1 else value[0] for key, value in metrics.items()}
     return Optimum(bench.space, encoded, outcome, values, bound)

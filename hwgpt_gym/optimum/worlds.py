@@ -111,7 +111,7 @@ class _Problem:
         least, greatest = bound.log_perplexity_range
         self.span = greatest - least or 1.0
         tables = chain_tables(bench.chain_model("perplexity"))
-        costs = {metric: bench.count_model(metric) for metric in bound.limits}
+        costs = {metric: bound.cost(metric) for metric in bound.limits}
         self._parts = []
         for group in GROUPS:
             states = tables.states(group.depth)
@@ -144,6 +144,8 @@ class _Problem:
     def of(self, encoded: Encoded) -> tuple[float, float]:
         """Return an architecture's reward at quality 0, and what a quality of 1 adds."""
         costs = self.bench.evaluate(encoded, list(self.bound.limits))
+        for metric, margin in self.bound.margins(encoded).items():
+            costs[metric] = costs[metric] * margin
         constant, slope = self._affine((1,), [costs[metric] / limit for metric, limit in self.bound.limits.items()])
         return float(constant[0]), float(slope[0])
 

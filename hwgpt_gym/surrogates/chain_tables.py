@@ -30,8 +30,8 @@ from hwgpt_gym.search_space import (
     SearchSpace,
     layers_of,
 )
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_model import ChainModel
-from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import count_features
 
 MLP_CHAIN: Final = 0
@@ -79,11 +79,24 @@ class ChainTables:
             ``float64 (S, S)``: by state of the MLP chain and state of the head chain, what the chain model predicts
             for the best architecture with these counts (up to the rounding of a differently ordered sum).
         """
+        mlp, head = (self._values[group.depth][chain, group.embed_dim, group.bias] for chain in (MLP_CHAIN, HEAD_CHAIN))
+        return self.count_terms(group, mlp, head)
+
+    def count_terms(self, group: Group, mlp: FloatArray | float = 0.0, head: FloatArray | float = 0.0) -> FloatArray:
+        """Return a group's intercept and terms of counts, plus values of the chains.
+
+        Args:
+            group: The group.
+            mlp: What to add by state of the MLP chain, ``float64 (S,)``.
+            head: What to add by state of the head chain, ``float64 (S,)``.
+
+        Returns:
+            ``float64 (S, S)``, as :meth:`values`.
+        """
         features = self._features[group.depth]
         mlp, head = (
-            self._values[group.depth][chain, group.embed_dim, group.bias]
-            + features @ self._count_part[chain][tuple(group)]
-            for chain in (MLP_CHAIN, HEAD_CHAIN)
+            value + features @ self._count_part[chain][tuple(group)]
+            for chain, value in ((MLP_CHAIN, mlp), (HEAD_CHAIN, head))
         )
         values: FloatArray = (features @ self._cross[tuple(group)]) @ features.T
         values += (mlp + self._intercept[tuple(group)])[:, None]
@@ -130,25 +143,18 @@ def chain_tables(model: ChainModel, *, greatest: bool = False) -> ChainTables:
     return cached[greatest]
 
 
-def cost_matrix(model: CountModel, group: Group, states: IntArray) -> FloatArray:
-    """Return a group's costs by state of the MLP chain and state of the head chain.
-
-    The sum has the order of :meth:`CountModel.predict_features`: the costs are equal to its to the last bit, so
-    whoever sits on a limit is on the same side of it here and there.
+def cost_matrix(cost: Cost, group: Group, states: IntArray) -> FloatArray:
+    """Return a group's costs by state of the MLP chain and state of the head chain (:meth:`CountModel.matrix`).
 
     Args:
-        model: The cost, of one device.
+        cost: The cost, of one device.
         group: The group.
         states: The counts of every state, ``int64 (S, 2)``.
 
     Returns:
         ``float64 (S, S)``.
     """
-    constant, mlp, head = model.count_tables(group)
-    second, third = states.T
-    costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
-    costs += head[1] * third
-    return costs
+    return cost.matrix(group, states)
 
 
 @lru_cache

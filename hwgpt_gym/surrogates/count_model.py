@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, Group, SearchSpace
+from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, Group, IntArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, extract
 
 
@@ -105,6 +105,32 @@ class CountModel:
         table = np.stack([self.base + first, *over_depths])
         flat = table.reshape(*table.shape[:-3], len(GROUPS))
         return np.ascontiguousarray(flat if flat.ndim == 2 else np.swapaxes(flat, 1, 2))
+
+    def matrix(self, group: Group, states: IntArray) -> FloatArray:
+        """Return a group's costs by state of the MLP chain and state of the head chain, for one device.
+
+        The sum has the order of :meth:`predict_features`: the costs are equal to its to the last bit, so whoever sits
+        on a limit is on the same side of it here and there.
+
+        Args:
+            group: The group.
+            states: The counts of every state, ``int64 (S, 2)``.
+
+        Returns:
+            ``float64 (S, S)``.
+        """
+        constant, mlp, head = self.count_tables(group)
+        second, third = states.T
+        costs: FloatArray = ((constant + mlp[0] * second) + mlp[1] * third)[:, None] + head[0] * second
+        costs += head[1] * third
+        return costs
+
+    def terms(self) -> FloatArray:
+        """Return constant and coefficients by group, for one device, ``float64 (18, 5)``.
+
+        The terms are 1 and the counts of the second and third MLP ratio and of the second and third head count.
+        """
+        return np.ascontiguousarray(self._table.T)
 
     def extremes(self) -> tuple[FloatArray, FloatArray]:
         """Return the least and the greatest cost over the whole space, exactly; scalars or ``(devices,)``.

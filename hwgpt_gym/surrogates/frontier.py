@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from hwgpt_gym.pareto import non_dominated
 from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
-from hwgpt_gym.surrogates.count_model import CountModel
 
 TOLERANCE: Final = 1e-9
 """How much worse in log-perplexity (or accuracy) than a cheaper one an architecture is still taken for a candidate."""
@@ -37,7 +37,7 @@ class Frontier(NamedTuple):
         return np.concatenate(parts)
 
 
-def frontier(tables: ChainTables, costs: Sequence[CountModel]) -> Frontier:
+def frontier(tables: ChainTables, costs: Sequence[Cost]) -> Frontier:
     """Find the candidates for the Pareto front of a chain model and of costs.
 
     At given counts all costs are given, so only the best architectures of each combination of counts can be on it.

@@ -17,8 +17,8 @@ import numpy as np
 
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import GROUPS, FloatArray
+from hwgpt_gym.surrogates.cautious_cost import Cost
 from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix, count_states
-from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.frontier import frontier
 
 GRID_POINTS: Final = (65, 17, 9)
@@ -28,7 +28,7 @@ Earn: TypeAlias = Callable[[FloatArray, Sequence[FloatArray]], Outcome]
 """From values of the chain model and the ratios of costs to limits to what is earned without a jump."""
 
 
-def unmeetable(costs: Mapping[str, CountModel], limits: Mapping[str, float]) -> str | None:
+def unmeetable(costs: Mapping[str, Cost], limits: Mapping[str, float]) -> str | None:
     """Say what can be met instead, if no architecture keeps all limits; otherwise return ``None``.
 
     Args:
@@ -54,7 +54,7 @@ def unmeetable(costs: Mapping[str, CountModel], limits: Mapping[str, float]) -> 
     )
 
 
-def least_jump(tables: ChainTables, costs: Sequence[CountModel], limits: Sequence[float], earn: Earn) -> float:
+def least_jump(tables: ChainTables, costs: Sequence[Cost], limits: Sequence[float], earn: Earn) -> float:
     """Return the least jump at limits that can be kept.
 
     Args:
@@ -96,7 +96,7 @@ class JumpTable:
     def __init__(
         self,
         tables: ChainTables,
-        costs: Sequence[CountModel],
+        costs: Sequence[Cost],
         low: FloatArray,
         high: FloatArray,
         earn: Earn,

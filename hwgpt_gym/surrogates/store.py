@@ -37,7 +37,8 @@ class Surrogates:
         space: The search space.
         perplexity: The model of *log*-perplexity.
         accuracy: The model of accuracy.
-        costs: The models of latency and energy (with an axis of devices) and of both memories, by metric.
+        costs: The models of latency and energy (with an axis of devices) and of both memories, by metric. Of devices
+            that lack one of the first two it is missing; the shipped ones have both.
         devices: The names of the devices, in the order of that axis.
         noise: The noise of latency and energy by metric; empty if there is none.
         ranges: The least and the greatest value that each chain model takes over the whole space, exactly, by
@@ -60,7 +61,7 @@ class Surrogates:
     def __post_init__(self) -> None:
         if len(set(self.devices)) < len(self.devices):
             raise ValueError(f"devices must not repeat a name, got {list(self.devices)}")
-        axes = {name: self.costs[name].base.shape[:-3] for name in DEVICE_METRICS}
+        axes = {name: self.costs[name].base.shape[:-3] for name in DEVICE_METRICS if name in self.costs}
         axes |= {f"noise.{name}": model.session.shape[:1] for name, model in self.noise.items()}
         for name, axis in axes.items():
             if axis != (len(self.devices),):

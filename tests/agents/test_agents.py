@@ -106,6 +106,24 @@ def test_bad_settings(name: str, settings: dict[str, Any], message: str) -> None
         make_agent(name, **settings)
 
 
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_seed_will_do(name: str) -> None:
+    for seed in (2**32, 2**64):
+        assert len(run(name, seed, 1)) == 1
+
+
+def test_optunas_verbosity_stays() -> None:
+    import optuna
+
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.DEBUG)
+    try:
+        run("tpe", budget=5)
+        assert optuna.logging.get_verbosity() == optuna.logging.DEBUG
+    finally:
+        optuna.logging.set_verbosity(before)
+
+
 def test_exact_has_no_regret() -> None:
     assert run("exact").regret(OPTIMUM)[-1] == 0.0
 

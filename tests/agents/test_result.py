@@ -120,3 +120,56 @@ def test_other_files_are_rejected(tmp_path: Path) -> None:
     pyarrow.parquet.write_table(pyarrow.table({"a": [1]}), path)
     with pytest.raises(ValueError, match="no search result"):
         SearchResult.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"claims": None}, "claims"),
+        ({"device": -1}, "device"),
+        ({"budget": float("inf")}, "budget"),
+        ({"budget": True}, "budget"),
+        ({"wall_time": float("nan")}, "wall_time"),
+        ({"seed": -1}, "seed"),
+        ({"settings": []}, "settings"),
+        ({"greedy": [{"evaluations": 1}]}, "greedy"),
+        ({"objective": {"constraints": 5}}, "constraints"),
+        ({"surprise": 1}, "surprise"),
+    ],
+)
+def test_a_description_is_read_through_its_schema(path: Path, changes: dict[str, Any], message: str) -> None:
+    table = pyarrow.parquet.read_table(path)
+    description = json.loads(table.schema.metadata[b"hwgpt_gym"]) | changes
+    metadata = {b"hwgpt_gym": json.dumps(description).encode()}
+    pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), path)
+    with pytest.raises(ValueError, match=message):
+        SearchResult.load(path)
+
+
+def test_a_file_without_rows_has_no_evidence(path: Path) -> None:
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table(path).slice(0, 0), path)
+    with pytest.raises(ValueError, match="has no evidence"):
+        validate_result(path)
+
+
+def test_damage_is_noticed(result: SearchResult, path: Path) -> None:
+    """Of any byte that is flipped: the file is refused, or nothing that it says has changed."""
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    messages = []
+    for position in rng.integers(0, len(content), 300):
+        flipped = content.copy()
+        flipped[position] ^= 1 << int(rng.integers(0, 8))
+        path.write_bytes(flipped)
+        try:
+            loaded = validate_result(path)
+        except ValueError as error:
+            messages.append(str(error))
+            continue
+        for name in ("encoded", "reward", "greedy_encoded", "greedy_reward"):
+            np.testing.assert_array_equal(getattr(loaded, name), getattr(result, name))
+        assert (loaded.agent, loaded.budget, loaded.seed) == (result.agent, result.budget, result.seed)
+        assert loaded.settings == result.settings
+        assert loaded.wall_time == result.wall_time
+    assert len(messages) > 200
+    assert all(str(path) in message for message in messages)

@@ -191,13 +191,6 @@ def test_several_objectives_have_medians_and_no_optimum() -> None:
     assert "reward" not in text
 
 
-def test_no_optimum_where_nothing_is_feasible() -> None:
-    env = gym.make("HWGPT-v0", constraint={"latency_ms": 0.001}, penalty="hard", render_mode="ansi")
-    env.reset()
-    finish(env)
-    assert "optimum" not in env.render()
-
-
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 def test_window_shows_the_frame(monkeypatch: pytest.MonkeyPatch) -> None:
     env = gym.make("HWGPT-v0", render_mode="rgb_array").unwrapped

@@ -11,7 +11,7 @@ import torch
 from hwgpt_gym import SEARCH_SPACES, Architecture, analytic, get_search_space
 from hwgpt_gym.analytic import HEAD_SIZE, Mlp
 from hwgpt_gym.dataset.measurements import load_dataset
-from hwgpt_gym.transformer import ROTARY_SIZE, RotaryPositions, Transformer, build
+from hwgpt_gym.transformer import ROTARY_SIZE, KeyValueCache, RotaryPositions, Transformer, build
 
 SMALL = Architecture("s", 192, 10, (2, 3, 4, 2, 3, 4, 2, 3, 4, 2), (4, 8, 12, 4, 8, 12, 4, 8, 12, 4), True)
 MLPS: tuple[Mlp, ...] = ("gpt2", "gated")
@@ -152,3 +152,26 @@ def test_bad_arguments(model: Transformer) -> None:
     tokens = torch.zeros((1, 4), dtype=torch.int64)
     with pytest.raises(ValueError, match="targets must have the shape of tokens"):
         model(tokens, tokens[:, 1:])
+
+
+@pytest.mark.parametrize("parts", [(1,) * 6, (4, 1, 1), (3, 3), (6,)])
+@torch.no_grad()
+def test_a_cache_changes_nothing(model: Transformer, parts: tuple[int, ...]) -> None:
+    tokens = torch.randint(50254, (2, 6), generator=torch.Generator().manual_seed(3))
+    cache = KeyValueCache(SMALL, batch=2, capacity=8)
+    logits = torch.cat([model(part, cache=cache)[0] for part in tokens.split(parts, dim=1)], dim=1)
+    assert cache.length == 6
+    torch.testing.assert_close(logits, model(tokens)[0], rtol=1e-4, atol=1e-5)
+
+
+@torch.no_grad()
+def test_a_cache_can_forget_and_can_be_full(model: Transformer) -> None:
+    tokens = torch.randint(50254, (1, 5), generator=torch.Generator().manual_seed(4))
+    cache = KeyValueCache(SMALL, capacity=5)
+    model(tokens, cache=cache)
+    with pytest.raises(ValueError, match="holds 5 of 5 tokens, 1 more"):
+        model(tokens[:, :1], cache=cache)
+    cache.length = 4
+    torch.testing.assert_close(model(tokens[:, 4:], cache=cache)[0], model(tokens)[0][:, 4:], rtol=1e-4, atol=1e-5)
+    with pytest.raises(ValueError, match="capacity from 1 to 1024, got 1 and 2000"):
+        KeyValueCache(SMALL, capacity=2000)

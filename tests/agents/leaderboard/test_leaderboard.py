@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pandas as pd
 import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, validate_result
-from hwgpt_gym.agents.leaderboard.execute import read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
 from hwgpt_gym.agents.leaderboard.page import write_report
 from hwgpt_gym.agents.leaderboard.statistics import (
     collect,
@@ -120,6 +121,30 @@ def test_policies_by_budget_and_agents_on_fewer_devices(tmp_path: Path) -> None:
         (item,) = (item for item in records if item.cell.agent.name == "ppo" and item.cell.budget == budget)
         assert max(item.regret) == budget
         assert f"| {budget} | {item.regret[budget]:.5f} | {item.greedy:.5f} | 1 |" in part
+
+
+def test_sessions_are_not_lost(tmp_path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: note_session(tmp_path, Session("quick", i, 1.0, 1)), range(40)))
+    assert sorted(session.searches for session in read_sessions(tmp_path)) == list(range(40))
+
+
+def test_sessions_of_version_0_1_are_read(tmp_path: Path) -> None:
+    (tmp_path / "sessions.json").write_text('[{"profile": "quick", "searches": 3, "seconds": 1.5, "workers": 2}]')
+    assert read_sessions(tmp_path) == [Session("quick", 3, 1.5, 2)]
+
+
+def test_a_file_of_another_search_is_refused(folder: Path, tmp_path: Path) -> None:
+    cells = list(SUITE.cells())
+    for cell in cells:
+        path = cell.path(tmp_path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(cell.path(folder).read_bytes())
+    cells[2].path(tmp_path).write_bytes(cells[3].path(folder).read_bytes())
+    with pytest.raises(ValueError, match="was made with seed 1 instead of 0"):
+        run_leaderboard(SUITE, tmp_path, workers=1, progress=False)
+    with pytest.raises(ValueError, match="was made with seed 1 instead of 0"):
+        collect(cells, tmp_path)
 
 
 def test_records(folder: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,63 @@ def test_other_files_are_no_policies(tmp_path: Path) -> None:
     save_file({"weight": np.zeros(1)}, path)
     with pytest.raises(ValueError, match="has the schema None"):
         Policy.load(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (None, "has the schema None"),
+        ([], "has the schema None"),
+        ({"hidden_size": -3}, "hidden_size"),
+        ({"hidden_size": 100_000}, "hidden_size is not 100000"),
+        ({"hidden_size": None}, "hidden_size"),
+        ({"context_columns": 5}, "context_columns must be 0"),
+        ({"masked": 1}, "masked"),
+        ({"scale": "xl"}, "xl"),
+        ({"scale": "m"}, "does not fit"),
+        ({"notes": {"objective": 5}}, "is damaged"),
+        ({"notes": {"device": 5}}, "is damaged"),
+    ],
+)
+def test_a_damaged_policy_is_refused(tmp_path: Path, changes: Any, message: str) -> None:
+    from safetensors.torch import load_file, save_file
+
+    path = Policy.untrained(BENCHMARK.space, False, 16).save(tmp_path / "policy.safetensors", device="a6000")
+    assert Policy.load(path).notes == {"device": "a6000"}
+    description = {"schema": "hwgpt-gym policy 1", "scale": "s", "masked": False, "hidden_size": 16}
+    description |= {"context_columns": 0, "notes": {}}
+    document = description | changes if isinstance(changes, dict) else changes
+    save_file(load_file(path), path, metadata={"hwgpt_gym": json.dumps(document)})
+    with pytest.raises(ValueError, match=message):
+        Policy.load(path)
+
+
+def test_damaged_weights_are_noticed(tmp_path: Path) -> None:
+    path = Policy.untrained(BENCHMARK.space, False, 16).save(tmp_path / "policy.safetensors")
+    with pytest.raises(ValueError, match="is no file"):
+        Policy.load(tmp_path)
+    content = bytearray(path.read_bytes())
+    rng = np.random.default_rng(0)
+    header = 8 + int.from_bytes(content[:8], "little")
+    for position in rng.integers(header, len(content), 20):
+        flipped = content.copy()
+        flipped[position] ^= 1
+        path.write_bytes(flipped)
+        with pytest.raises(ValueError, match="do not have their checksum"):
+            Policy.load(path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="permissions are those of POSIX")
+def test_a_policy_has_the_permissions_of_its_neighbours(tmp_path: Path) -> None:
+    path = Policy.untrained(BENCHMARK.space, False, 8).save(tmp_path / "policy.safetensors")
+    (tmp_path / "neighbour").touch()
+    assert path.stat().st_mode == (tmp_path / "neighbour").stat().st_mode
+
+
+def test_training_leaves_no_folders_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    make_agent("ppo", num_envs=8, batch_size=54).run(SearchProblem(BENCHMARK, OBJECTIVE, 10))
+    assert not list(tmp_path.iterdir())
 
 
 def test_contextual_policy(tmp_path: Path) -> None:

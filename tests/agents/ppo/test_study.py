@@ -66,6 +66,29 @@ def test_what_is_recorded_is_not_run_again(path: Path, tmp_path: Path, monkeypat
     assert without_times(continued) == without_times(record)
 
 
+@pytest.mark.parametrize("lost", [0, 2])
+def test_going_on_never_empties_a_record(
+    path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lost: int
+) -> None:
+    """Whatever has to run again: what is on record stays on record at every moment."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    kept = [trial for trial in record["trials"] if trial["number"] != lost]
+    output = tmp_path / "record.json"
+    output.write_text(json.dumps(record | {"trials": kept, "finals": []}), encoding="utf-8")
+    written: list[set[int]] = []
+    original = module.write_text
+
+    def counted(target: Any, text: str) -> None:
+        written.append({trial["number"] for trial in json.loads(text)["trials"]})
+        original(target, text)
+
+    monkeypatch.setattr(module, "write_text", counted)
+    run_study(STUDY, output, workers=1)
+    assert written
+    assert all(numbers >= {trial["number"] for trial in kept} for numbers in written)
+    assert written[-1] == {0, 1, 2}
+
+
 def test_another_record_is_not_overwritten(path: Path, tmp_path: Path) -> None:
     before = path.read_text(encoding="utf-8")
     with pytest.raises(ValueError, match="budget 60 instead of 61"):

@@ -101,9 +101,11 @@ def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
     np.testing.assert_array_equal(frame["latency_ms"], values["latency_ms"].ravel())
     np.testing.assert_array_equal(frame["perplexity"], np.repeat(values["perplexity"], 13))
     assert frame["device"].astype(str).tolist() == list(DEVICES) * 20
-    assert "unknown metric 'latency'" in complaint_of(capsys, "table", "-m", "latency", "-o", str(tmp_path / "no"))
-    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no"))
-    assert not (tmp_path / "no").exists()
+    assert "unknown metric 'latency'" in complaint_of(
+        capsys, "table", "-m", "latency", "-o", str(tmp_path / "no.parquet")
+    )
+    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no.parquet"))
+    assert not (tmp_path / "no.parquet").exists()
 
 
 @pytest.mark.parametrize("penalty", ["hinge", "hard"])

@@ -13,13 +13,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hwgpt_gym import SEARCH_SPACES, Benchmark, SearchSpace
+from hwgpt_gym import DEVICES, SEARCH_SPACES, Benchmark, SearchSpace
 from hwgpt_gym.dataset.measurements import load_dataset
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import chain_extremes, extremes, nearest_to_limit, pareto_front, runner_up, solve, worst
 from hwgpt_gym.pareto import losses_sign
-from hwgpt_gym.penalties import PENALTIES
+from hwgpt_gym.penalties import JUMP_MARGIN, PENALTIES
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, N_LAYER, NOT_SET, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_tables import ChainTables, cost_matrix
 from small_spaces import TINY, all_metrics, everything, random_benchmark, random_chain, random_cost
@@ -66,6 +66,7 @@ def test_optimum_is_that_of_brute_force(
     assert worst(bench, objective).reward == pytest.approx(outcome.reward.min(), rel=1e-15, abs=1e-15)
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, penalty=st.sampled_from(list(PENALTIES)), constraints=constraint_sets)
 def test_runner_up_is_the_best_of_other_counts(seed: int, penalty: Any, constraints: dict[str, str]) -> None:
@@ -129,6 +130,7 @@ def test_front_is_that_of_brute_force(space: SearchSpace, seed: int, quality: st
     np.testing.assert_array_equal(front.values, np.stack([evaluated[metric] for metric in metrics], axis=1))
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=20)
 @given(seed=SEEDS)
 def test_extremes_are_those_of_brute_force(seed: int) -> None:
@@ -144,6 +146,7 @@ def test_extremes_are_those_of_brute_force(seed: int) -> None:
     assert (least, greatest) == (log_perplexity.min(), log_perplexity.max())
 
 
+@pytest.mark.slow
 @settings(deadline=None, derandomize=True, max_examples=40)
 @given(seed=SEEDS, limit=st.floats(1.0, 40.0))
 def test_nearest_to_limit_is_that_of_brute_force(seed: int, limit: float) -> None:
@@ -385,3 +388,55 @@ def test_milp_solver_finds_the_same_optimum(seed: int, weight: float) -> None:
     optimum = solve(bench, Objective({"latency_ms": "p20"}, "hinge", weight))
     threshold = optimum.objective.limits["latency_ms"]
     assert optimum.reward == pytest.approx(milp_reward(bench, threshold, weight), abs=1e-6)
+
+
+LEVELS = tuple(f"p{level}" for level in range(10, 100, 10))
+
+
+@pytest.mark.parametrize(
+    ("scale", "device"),
+    [
+        *(("s", device) for device in DEVICES),
+        ("m", "a6000"),
+        ("m", "cpu_amd_7452"),
+        pytest.param("l", "a6000", marks=pytest.mark.slow),
+        pytest.param("l", "p100", marks=pytest.mark.slow),
+    ],
+)
+@pytest.mark.parametrize("metric", ["latency_ms", "energy_j"])
+def test_the_optimum_keeps_its_limit_and_is_the_best_that_does(scale: str, device: str, metric: str) -> None:
+    bench = Benchmark(scale, device)
+    front = pareto_front(bench, (metric, "perplexity"))
+    for level in LEVELS if scale == "s" else LEVELS[::4]:
+        optimum = solve(bench, {metric: level})
+        limit = optimum.objective.limits[metric]
+        assert optimum.keeps_limits
+        assert optimum.metrics[metric] <= limit
+        assert optimum.title == "certified constrained optimum"
+        assert optimum.constrained is optimum
+        # The front is another way to the best architecture that keeps the limit.
+        assert optimum.metrics["perplexity"] == front.values[front.values[:, 0] <= limit, 1].min()
+        assert optimum.reward == solve(bench, Objective({metric: level}, "hard")).reward
+        penalised = solve(bench, Objective({metric: level}, "hinge"))
+        assert penalised.title == "optimum of the penalised reward"
+        assert penalised.constrained is not None
+        assert penalised.constrained.architecture == optimum.architecture
+        # By the definition of the jump.
+        least = penalised.reward - optimum.reward
+        assert optimum.objective.jump == pytest.approx(least + JUMP_MARGIN, abs=1e-12)
+
+
+def test_without_limits_there_is_nothing_to_keep() -> None:
+    optimum = solve(Benchmark("s", None), {})
+    assert optimum.title == "certified optimum"
+    assert optimum.keeps_limits
+    assert optimum.constrained is optimum
+    assert optimum.metrics["perplexity"] == Benchmark("s", None).extremes("perplexity")[0]
+    assert optimum.objective.jump == 0.0
+
+
+def test_limits_that_nothing_keeps_leave_no_constrained_optimum() -> None:
+    optimum = solve(Benchmark("s", "a6000"), Objective({"latency_ms": 5.0}, "hinge"))
+    assert not optimum.keeps_limits
+    assert optimum.constrained is None
+    assert str(optimum.objective.unmeetable).startswith("no architecture of scale 's' on a6000 meets latency_ms <= 5.0")

@@ -1,0 +1,126 @@
+"""The format of policies' files. This module loads torch.
+
+A file is safetensors with JSON metadata: weights, their checksum, and what is needed to build the network again.
+Nothing in it is executed on loading.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final
+
+import torch
+
+from hwgpt_gym.checks import check_integer
+from hwgpt_gym.devices import get_device
+from hwgpt_gym.files import replacing
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.search_space import get_search_space
+
+SCHEMA: Final = "hwgpt-gym policy 1"
+_METADATA: Final = "hwgpt_gym"
+_FIRST_LAYER: Final = "mlp_extractor.policy_net.0.weight"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a file says beside its weights.
+
+    Attributes:
+        scale: The search space.
+        masked: Whether the policy takes action masks.
+        hidden_size: Width of its hidden layers.
+        context_columns: The number of columns of the observation that describe the context.
+        notes: What training noted: among others the objective and the device, of policies for one.
+        sha256: The checksum of the weights; files of version 0.1 have none.
+        schema: That of the file.
+
+    Raises:
+        ValueError: If something is not legal.
+    """
+
+    scale: str
+    masked: bool
+    hidden_size: int
+    context_columns: int
+    notes: dict[str, Any]
+    sha256: str | None = None
+    schema: str = SCHEMA
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        get_search_space(self.scale)
+        check_integer("hidden_size", self.hidden_size, 1)
+        check_integer("context_columns", self.context_columns, 0)
+        if "device" in self.notes:
+            get_device(self.notes["device"])
+        if "objective" in self.notes:
+            Objective.from_dict(self.notes["objective"])
+
+
+def write_policy(path: str | os.PathLike[str], description: Description, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write a policy's file, whole or not at all."""
+    from safetensors.torch import save_file
+
+    document = json.dumps(asdict(description) | {"sha256": _digest(weights)})
+    with replacing(path) as temporary:
+        save_file(dict(weights), temporary, metadata={_METADATA: document})
+
+
+def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, torch.Tensor]]:
+    """Read a file that :func:`write_policy` wrote.
+
+    Raises:
+        ValueError: If it is no such file, or a damaged one.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).is_file():
+        raise ValueError(f"{path} is no file")
+    try:
+        with safe_open(path, framework="pt") as file:
+            description = _parse(path, (file.metadata() or {}).get(_METADATA, "{}"))
+            # Before memory is taken for a network of the size that is claimed.
+            size = file.get_slice(_FIRST_LAYER).get_shape()[:1]
+            if size != [description.hidden_size]:
+                raise ValueError(f"{path} does not fit its description: hidden_size is not {description.hidden_size}")
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except SafetensorError as error:
+        raise ValueError(f"{path} is no policy: {error}") from None
+    if description.sha256 is not None and description.sha256 != _digest(weights):
+        raise ValueError(f"{path} is damaged: its weights do not have their checksum")
+    return description, weights
+
+
+def _parse(path: object, text: str) -> Description:
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if schema != SCHEMA:
+        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
+    try:
+        return TypeAdapter(Description).validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        message = first["msg"].removeprefix("Value error, ")
+        raise ValueError(f"{path} is damaged: {where}{': ' * bool(where)}{message}") from None
+    except (TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: its notes hold {error}") from None
+
+
+def _digest(weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(weights):
+        digest.update(name.encode())
+        digest.update(weights[name].numpy().tobytes())
+    return digest.hexdigest()

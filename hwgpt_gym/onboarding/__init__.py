@@ -1,0 +1,1 @@
+"""A device of your own, from few measurements: plan, measure, fit, check."""
