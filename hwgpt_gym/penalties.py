@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import shown, suggest
 from hwgpt_gym.search_space import FloatArray
 
 JUMP_MARGIN: Final = 0.005
@@ -144,7 +144,7 @@ def get_penalty(name: str) -> Penalty:
         ValueError: If there is none of this name; the message says what is legal.
     """
     if not isinstance(name, str) or name not in PENALTIES:
-        raise ValueError(f"unknown penalty {name!r}: {suggest(str(name), PENALTIES)}")
+        raise ValueError(f"unknown penalty {shown(name)}: {suggest(name, PENALTIES)}")
     return PENALTIES[name]
 
 
