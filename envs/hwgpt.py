@@ -184,7 +184,9 @@ class HWGPTEnv(OneLaneEnv):
             world=world,
             confidence=confidence,
         )
-        super().__init__(get_task(settings), ScalarReward(), render_mode)
+        task = get_task(settings)
+        task.warn_of_limits()
+        super().__init__(task, ScalarReward(), render_mode)
 
     def optimum(self) -> Optimum:
         """Solve the current problem exactly: the best architecture of the space on this device under these limits.

@@ -159,23 +159,22 @@ def test_search_ends_at_the_reward_that_is_enough():
     assert problem.evaluations < 2_000
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_first_interrupt_keeps_the_policy(monkeypatch, number):
+def test_first_interrupt_keeps_the_policy(monkeypatch):
     def interrupt(display, problem):
         if problem.evaluations > 100 and not problem.stopped:
-            os.kill(os.getpid(), number)
+            os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(RunDisplay, "__call__", interrupt)
     problem = SearchProblem(Benchmark("s", "a6000"), OBJECTIVE, 100_000)
     config = RunConfig.of("train", "ppo", problem, 0.001)
     config = replace(config, settings=config.settings | {"num_envs": 32, "batch_size": 96})
-    before = signal.getsignal(number)
+    before = signal.getsignal(signal.SIGINT)
     run = perform(config, Console(file=io.StringIO()))
     assert run.interrupted
     assert 100 < len(run.result) < 1_000
     assert run.policy is not None
     assert len(run.random) == len(run.result)
-    assert signal.getsignal(number) is before
+    assert signal.getsignal(signal.SIGINT) is before
     assert run.summarize().interrupted
 
 

@@ -234,7 +234,7 @@ def test_a_program_is_a_backend(tmp_path) -> None:
             backend.prepare(PLAN.references[0])()
 
 
-def _table(path, metric="latency_ms", scale="s", k=12, header=None) -> str:
+def make_table(path, metric="latency_ms", scale="s", k=12, header=None) -> str:
     plan, space = make_plan(scale, k, 0), get_search_space(scale)
     encoded = space.encode([Architecture.from_string(name) for name in plan.architectures])
     values = 1.3 * load_surrogates(scale).costs[metric][3].predict(encoded)
@@ -245,13 +245,13 @@ def _table(path, metric="latency_ms", scale="s", k=12, header=None) -> str:
 
 
 def test_a_table_is_enough(tmp_path) -> None:
-    scales = fit_table(_table(tmp_path / "table.csv"))
+    scales = fit_table(make_table(tmp_path / "table.csv"))
     profile = DeviceProfile("mine", "Mine", scales)
     metric = profile.scales["s"].metrics["latency_ms"]
     assert metric.checks is not None
     assert metric.checks.kind == "cross-validation"
     assert metric.checks.median_error_pct < 3.0
-    assert set(fit_table(_table(tmp_path / "energy.csv", "energy_j", "m"))) == {"m"}
+    assert set(fit_table(make_table(tmp_path / "energy.csv", "energy_j", "m"))) == {"m"}
 
 
 def test_what_a_table_may_not_hold(tmp_path) -> None:
@@ -317,7 +317,7 @@ def test_names_that_a_device_cannot_have(name) -> None:
 
 
 def test_what_to_measure_next(tmp_path) -> None:
-    metric = fit_table(_table(tmp_path / "table.csv", k=4))["s"].metrics["latency_ms"]
+    metric = fit_table(make_table(tmp_path / "table.csv", k=4))["s"].metrics["latency_ms"]
     assert further(metric.posterior, metric.measurements, 1.0) == []
     names = further(metric.posterior, metric.measurements, 0.01)
     assert names is not None
