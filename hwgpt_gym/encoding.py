@@ -40,10 +40,8 @@ NOT_SET: Final = -1
 """The choice index of a layer that does not exist, or of a decision that is not taken yet."""
 
 GROUP_SHAPE: Final = (3, 3, 2)
-"""The numbers of embedding widths, depths and biases of every search space."""
-
 NUM_CHOICES: Final = 3
-"""The number of MLP ratios, and of head counts, of every search space."""
+"""The numbers of embedding widths, depths and biases of every search space; of MLP ratios, and of head counts."""
 
 
 class Group(NamedTuple):
