@@ -254,8 +254,9 @@ class ChoiceSpace:
             The batch as ``int8 (n, D)``, and the number of decisions that are taken, ``int64 (n,)``.
 
         Raises:
-            ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an
-                earlier one or a layer beyond the depth is set.
+            TypeError: If it holds no integers.
+            ValueError: If the shape is wrong, a choice does not exist, a decision is taken before an earlier one or a
+                layer beyond the depth is set.
         """
         array = self._check_choices(encoded, 0)
         taken = array != NOT_SET

@@ -211,7 +211,7 @@ def test_errors_name_the_row() -> None:
         action_values(bench, objective, legal)
     with pytest.raises(ValueError, match=r"shape \(n, 27\) at scale 's', got \(27,\)"):
         action_values(bench, objective, legal[0])
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(TypeError, match="integers"):
         action_values(bench, objective, legal.astype(float))
     with pytest.raises(ValueError, match=r"encoded\[0, 0\] \(embed_dim\) is -1, legal choices are 0 to 2"):
         episode_regret(bench, objective, np.full((1, 27), -1))
