@@ -91,8 +91,8 @@ def layer_posterior(prior: Prior, model: CountModel) -> CostPosterior:
 def layer_prior(posterior: CostPosterior) -> Prior:
     """Return the prior of whole models that the layers leave: its common level is free again.
 
-    The median layers of a width with and without biases are from different probes, in different states of the machine. So the
-    level of a width is known to :data:`LEVEL_DEVIATION`, and the difference of its biases to that of two levels.
+    The median layers of a width with and without biases are from different probes, in different states of the machine.
+    So the level of a width is known to :data:`LEVEL_DEVIATION`, and the difference of its biases to that of two levels.
     """
     place = np.arange(len(posterior.mean)) % PER_WIDTH
     apart = np.where(place == 0, 1.0, np.where(place == BIAS_PLACE, 2.0, 0.0)) * LEVEL_DEVIATION**2
