@@ -136,7 +136,7 @@ def is_integer(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a real number that is neither NaN nor too great for a float: bools are not."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         return not math.isnan(float(value))

@@ -203,9 +203,10 @@ class ChoiceSpace:
     def n_layer(self, encoded: Encoded) -> IntArray:
         """Return the depth of every architecture, ``int64 (n,)``."""
         try:
-            return np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
+            depths: IntArray = np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
         except IndexError:
             raise ValueError(_NO_DEPTH) from None
+        return depths
 
     def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
         """Count the layers that have each MLP ratio and each number of heads.
