@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from numbers import Integral, Real
 from types import UnionType
@@ -83,17 +83,17 @@ def check_list(name: str, value: Iterable[Value], of: str) -> list[Value]:
 
     Args:
         name: What the argument is called.
-        value: The argument; a single string, number or mapping is no list.
+        value: The argument; a single string or number is no list.
         of: What its entries are, in words.
 
     Raises:
         TypeError: If it is none.
     """
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
         raise TypeError(f"{name} must be a list of {of}, got {shown(value)}")
     try:
         return list(value)
-    except TypeError:  # An array without a dimension says that it can be gone through.
+    except Exception:  # An array without a dimension says that it can be gone through, and others fail on the way.
         raise TypeError(f"{name} must be a list of {of}, got {shown(value)}") from None
 
 
