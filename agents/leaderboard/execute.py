@@ -234,7 +234,7 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
     benchmark, objective, optimum = _setting(cell)
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     device = get_device(cell.device)
-    what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
+    what: dict[str, Any] = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
     what |= {"budget": cell.budget, "seed": cell.seed}
     found = {**asdict(description), **description.settings}
     # As a file holds them.
