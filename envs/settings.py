@@ -149,8 +149,8 @@ def _check_devices(device: DeviceArgument) -> tuple[tuple[Device, ...], bool]:
         return (get_device(device),), False
     if not isinstance(device, Sequence) or not device or not all(isinstance(item, str) for item in device):
         raise ValueError(
-            f"device must be a name or a path, a list of at least one name or path, or 'all', got {device!r}: "
-            "arguments of an environment must be such that JSON can hold them"
+            f"device must be a name or a path, a list of at least one of them, or 'all', got {device!r}: arguments of "
+            "an environment must be such that JSON can hold them"
         )
     devices = tuple(map(get_device, device))
     names = [item.name for item in devices]

@@ -151,10 +151,9 @@ def render(
     Example: hwgpt-gym render gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True --output architecture.png
     """
     from hwgpt_gym.envs.pictures import save_architecture, text_of
-    from hwgpt_gym.onboarding.devices import reference_of
 
     architecture, objective = Architecture.from_string(name), make_objective(constraint, DEFAULT_PENALTY, None)
-    device = reference_of(make_benchmark(architecture.scale, device).devices[0])
+    make_benchmark(architecture.scale, device)
     if picture is None:
         typer.echo(text_of(architecture, device, objective), nl=False)
     else:
