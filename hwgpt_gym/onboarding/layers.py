@@ -124,7 +124,8 @@ def _robust(columns: FloatArray, values: FloatArray) -> FloatArray:
         found: FloatArray = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
         predicted: FloatArray = np.maximum(columns @ found, 0.05)
         relative = values / predicted - 1.0
-        spread = 1.4826 * np.median(np.abs(relative)) + 1e-6
+        spread = 1.4826 * float(np.median(np.abs(relative))) + 1e-6
         # The biweight's square root and the inverse prediction: the residuals that are squared are relative ones.
-        weights = np.maximum(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0) / predicted
+        biweight: FloatArray = np.maximum(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0)
+        weights = biweight / predicted
     return found
