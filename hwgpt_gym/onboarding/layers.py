@@ -121,7 +121,8 @@ def _robust(columns: FloatArray, values: FloatArray) -> FloatArray:
     """Least squares of relative errors with Tukey's biweight."""
     weights: FloatArray = np.ones(len(values))
     for _ in range(ROUNDS):
-        found: FloatArray = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        solved = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        found = np.asarray(solved, dtype=np.float64)
         predicted: FloatArray = np.maximum(columns @ found, 0.05)
         relative = values / predicted - 1.0
         spread = 1.4826 * float(np.median(np.abs(relative))) + 1e-6
