@@ -121,11 +121,12 @@ def _robust(columns: FloatArray, values: FloatArray) -> FloatArray:
     """Least squares of relative errors with Tukey's biweight."""
     weights: FloatArray = np.ones(len(values))
     for _ in range(ROUNDS):
-        solution = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
-        found = np.asarray(solution, dtype=np.float64)
-        predicted = np.maximum(columns @ found, 0.05)
+        solved = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        found = np.asarray(solved, dtype=np.float64)
+        predicted: FloatArray = np.maximum(columns @ found, 0.05)
         relative = values / predicted - 1.0
-        spread = 1.4826 * np.median(np.abs(relative)) + 1e-6
+        spread = 1.4826 * float(np.median(np.abs(relative))) + 1e-6
         # The biweight's square root and the inverse prediction: the residuals that are squared are relative ones.
-        weights = np.clip(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0, 1.0) / predicted
+        biweight: FloatArray = np.maximum(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0)
+        weights = biweight / predicted
     return found
