@@ -80,7 +80,7 @@ class SearchProblem:
         self.budget = check_integer("budget", budget, 1, GREATEST_BUDGET)
         self.seed = check_integer("seed", seed, 0)
         self.trade_off = _check_trade_off(benchmark, trade_off)
-        benchmark.check_one_device(self.objective.constraints)
+        benchmark.check_one_device(list(self.objective.constraints))
         self.bound: BoundObjective = self.objective.bind(benchmark)
         self.evaluations = 0
         self.best_reward = -np.inf

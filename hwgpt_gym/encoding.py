@@ -40,10 +40,8 @@ NOT_SET: Final = -1
 """The choice index of a layer that does not exist, or of a decision that is not taken yet."""
 
 GROUP_SHAPE: Final = (3, 3, 2)
-"""The numbers of embedding widths, depths and biases of every search space."""
-
 NUM_CHOICES: Final = 3
-"""The number of MLP ratios, and of head counts, of every search space."""
+"""The numbers of embedding widths, depths and biases of every search space; of MLP ratios, and of head counts."""
 
 
 class Group(NamedTuple):
@@ -205,9 +203,10 @@ class ChoiceSpace:
     def n_layer(self, encoded: Encoded) -> IntArray:
         """Return the depth of every architecture, ``int64 (n,)``."""
         try:
-            return np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
+            depths: IntArray = np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
         except IndexError:
             raise ValueError(_NO_DEPTH) from None
+        return depths
 
     def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
         """Count the layers that have each MLP ratio and each number of heads.
@@ -256,8 +255,9 @@ class ChoiceSpace:
             The batch as ``int8 (n, D)``, and the number of decisions that are taken, ``int64 (n,)``.
 
         Raises:
-            ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an
-                earlier one or a layer beyond the depth is set.
+            TypeError: If it holds no integers.
+            ValueError: If the shape is wrong, a choice does not exist, a decision is taken before an earlier one or a
+                layer beyond the depth is set.
         """
         array = self._check_choices(encoded, 0)
         taken = array != NOT_SET

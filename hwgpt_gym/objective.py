@@ -362,6 +362,12 @@ class BoundObjective:
         penalty = get_penalty(self.objective.penalty)
         return outcome(quality, ratios, penalty, self.objective.weight, self.jump if jump is None else jump)
 
+    def rewards(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> FloatArray:
+        """Return the rewards of :meth:`outcome` at the bound limits alone, for whoever screens millions."""
+        combine = get_penalty(self.objective.penalty).combine
+        rewards: FloatArray = quality - combine(quality, ratios, self.objective.weight, self.jump)
+        return rewards
+
     def _earn(self, log_perplexity: FloatArray, ratios: Sequence[FloatArray]) -> Outcome:
         """Return what log-perplexities and ratios earn without the jump."""
         return self.outcome(self.quality_of_log(log_perplexity), ratios, 0.0)

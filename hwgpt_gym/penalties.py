@@ -79,7 +79,8 @@ def _hinge(
 ) -> FloatArray:
     total = np.zeros_like(quality)
     for ratio in ratios:
-        total += np.maximum(ratio - 1.0, 0.0)
+        excess = ratio - 1.0
+        total += np.maximum(excess, 0.0, out=excess)
     total *= weight
     return total
 
@@ -94,7 +95,8 @@ def _exact(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jum
 def _absolute(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jump: FloatArray | float) -> FloatArray:
     total = np.zeros_like(quality)
     for ratio in ratios:
-        total += np.abs(ratio - 1.0)
+        excess = ratio - 1.0
+        total += np.abs(excess, out=excess)
     total *= weight
     return total
 

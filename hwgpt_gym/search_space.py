@@ -187,10 +187,10 @@ class Architecture:
             ("mlp_ratio", self.mlp_ratio, space.mlp_ratios),
             ("n_head", self.n_head, space.head_counts),
         ):
-            values = check_list(name, values, "integers")
-            if len(values) != self.n_layer:
-                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(values)}")
-            for i, value in enumerate(values):
+            entries = check_list(name, values, "integers")
+            if len(entries) != self.n_layer:
+                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(entries)}")
+            for i, value in enumerate(entries):
                 _check_choice(f"{name}[{i}]", value, legal, self.scale)
         # Equal architectures must be equal values whatever they were made from (lists, numpy integers).
         object.__setattr__(self, "embed_dim", int(self.embed_dim))

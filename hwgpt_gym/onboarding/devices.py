@@ -144,6 +144,7 @@ def register_device(
                 f"another device of the name {found.name!r} is registered, of the content {known.content[:16]} and not "
                 f"{found.content[:16]}: give it another name, or say replace=True"
             )
+    path.parent.mkdir(parents=True, exist_ok=True)
     found.profile.save(path)
     return _named(found, found.name)
 

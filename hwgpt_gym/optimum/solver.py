@@ -234,7 +234,7 @@ def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Sc
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
         quality = bound.quality_of_log(tables.values(group))
-        return bound.outcome(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs]).reward
+        return bound.rewards(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs])
 
     return rewards
 

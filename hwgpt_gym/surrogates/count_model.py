@@ -142,6 +142,11 @@ class CountModel:
 
         Both are what :meth:`predict` gives for an architecture of equal layers, to the last bit.
         """
+        low, high = self._extremes
+        return low.copy(), high.copy()
+
+    @cached_property
+    def _extremes(self) -> tuple[FloatArray, FloatArray]:
         table = self._table
         column = (slice(None),) + (None,) * (table.ndim - 2)
         n_layer = np.array([self.space.depths[group.depth] for group in GROUPS], dtype=np.float64)
