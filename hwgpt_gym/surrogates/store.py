@@ -135,12 +135,14 @@ def read_surrogates(path: Path) -> Surrogates:
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
+    content = read_json(path, text)
     try:
-        document = _check_document(read_json(path, text))
+        document = _check_document(content)
         _check_digests(tensors, document["sha256"])
+        surrogates = _assemble(document, tensors)
         if document.get(_OWN_DIGEST) != _digest_document(document):
             raise ValueError("the metadata do not have the SHA-256 that they say: the file is damaged")
-        return _assemble(document, tensors)
+        return surrogates
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
 
