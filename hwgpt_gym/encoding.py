@@ -295,7 +295,4 @@ class ChoiceSpace:
 
 
 _NO_DEPTH: Final = "encoded[:, 1] (n_layer) must hold choices, from 0 to 2"
-_ROWS: Final = (
-    "integers (n, D), a row for each architecture (space.encode([architecture]) makes them; bench.query(architecture) "
-    "takes an Architecture, a name or a configuration)"
-)
+_ROWS: Final = "integers (n, D): space.encode([architecture]) makes them, bench.query(architecture) needs none"

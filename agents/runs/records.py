@@ -254,15 +254,16 @@ def read_record(kind: type[Record], path: Path) -> Record:
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
-    check_seal(path, content)
     try:
         # From JSON, which has no tuples.
         text = json.dumps({key: value for key, value in content.items() if key not in _DERIVED})
-        return TypeAdapter(kind).validate_json(text)
+        record = TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise ValueError(f"{path} is damaged: {where}{': ' * bool(where)}{first['msg']}") from None
+    check_seal(path, content)
+    return record
 
 
 def _to_json(record: Record, **derived: object) -> str:

@@ -97,7 +97,10 @@ def test_every_lane_begins_with_options_of_its_own() -> None:
         assert infos["device"][lane] == info["device"]
         assert {key: values[lane] for key, values in infos["constraint"].items() if key[0] != "_"} == info["constraint"]
     before = envs.step(np.zeros(4, dtype=np.int64))[0]
-    for wrong, message in (([None, None, None, {"device": "abacus"}], "abacus"), ([None], "one for each lane, got 1")):
+    for wrong, message in (
+        ([None, None, None, {"device": "abacus"}], "abacus"),
+        ([None], "one for each lane, got \\[None\\]"),
+    ):
         with pytest.raises(ValueError, match=message):
             envs.reset_each(wrong)
     np.testing.assert_array_equal(envs.reset(options={"reset_mask": np.arange(4) == 3})[0][:3], before[:3])
@@ -249,7 +252,7 @@ def test_masks_of_all_lanes() -> None:
 def test_wrong_actions_change_nothing(actions: list[Any], message: str) -> None:
     envs = make(3).unwrapped
     envs.reset()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         envs.step(np.array(actions))
     assert (envs.encoded == -1).all()
 

@@ -169,11 +169,11 @@ def test_wrong_arguments_are_refused() -> None:
     encoded = bench.space.sample(np.random.default_rng(0), 2)
     with pytest.raises(ValueError, match="unknown metric 'latency': did you mean 'latency_ms'"):
         bench.evaluate(encoded, ["latency"])
-    with pytest.raises(ValueError, match="metrics must be a list"):
+    with pytest.raises(TypeError, match="metrics must be a list"):
         bench.evaluate(encoded, "latency_ms")
     with pytest.raises(ValueError, match=r"shape \(n, 27\)"):
         bench.evaluate(encoded[:, :5])
-    with pytest.raises(ValueError, match="level must be from 0 to 1, got 30"):
+    with pytest.raises(ValueError, match="level must be a number from 0.0 to 1.0, got 30"):
         bench.quantile("latency_ms", 30)
     with pytest.raises(ValueError, match="unknown metric 'params'"):
         bench.chain_model("params")

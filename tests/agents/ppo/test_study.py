@@ -14,6 +14,7 @@ from hwgpt_gym.agents.ppo.agent import tuned_hyperparameters
 from hwgpt_gym.agents.ppo.study import BASELINE, Study, best_hyperparameters, run_study
 from hwgpt_gym.agents.ppo.study_record import best_settings
 from hwgpt_gym.cli import app as cli
+from hwgpt_gym.files import seal
 
 STUDY = Study(devices=("v100",), trials=3, budget=60, seeds=1, finalists=1, final_budget=80, final_seeds=2)
 RECORDS = Path(__file__).resolve().parents[3] / "docs" / "studies"
@@ -47,7 +48,7 @@ def test_what_is_recorded_is_not_run_again(path: Path, tmp_path: Path, monkeypat
     whole = path.read_text(encoding="utf-8")
     record = json.loads(whole)
     output = tmp_path / "record.json"
-    output.write_text(json.dumps(record | {"trials": record["trials"][:2], "finals": []}), encoding="utf-8")
+    output.write_text(json.dumps(seal(record | {"trials": record["trials"][:2], "finals": []})), encoding="utf-8")
     done: list[tuple[int, int]] = []
     original = module._run_all
 
@@ -74,7 +75,7 @@ def test_going_on_never_empties_a_record(
     record = json.loads(path.read_text(encoding="utf-8"))
     kept = [trial for trial in record["trials"] if trial["number"] != lost]
     output = tmp_path / "record.json"
-    output.write_text(json.dumps(record | {"trials": kept, "finals": []}), encoding="utf-8")
+    output.write_text(json.dumps(seal(record | {"trials": kept, "finals": []})), encoding="utf-8")
     written: list[set[int]] = []
     original = module.write_text
 

@@ -19,6 +19,7 @@ from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
 from hwgpt_gym.agents.runs.run import StoppableProblem, perform, run_folder
 from hwgpt_gym.cli import app as cli
+from hwgpt_gym.files import seal
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
 
@@ -139,7 +140,7 @@ def test_report_escapes_what_it_shows(demo, tmp_path):
         (tmp_path / path.name).write_bytes(path.read_bytes())
     config = json.loads((folder / "config.json").read_text())
     versions = config["versions"] | {"<script>alert(1)</script>": "<b>"}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"versions": versions}))
+    (tmp_path / "config.json").write_text(json.dumps(seal(config | {"versions": versions})))
     page = write_report(tmp_path).read_text(encoding="utf-8")
     assert "<script>" not in page
     assert "&lt;script&gt;" in page

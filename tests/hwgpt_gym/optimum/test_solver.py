@@ -323,7 +323,7 @@ def test_illegal_arguments() -> None:
         pareto_front(bench, ("perplexity", "latency"))
     with pytest.raises(ValueError, match="unknown metric 'perplexity'"):
         nearest_to_limit(bench, "perplexity", 20.0)
-    with pytest.raises(ValueError, match="limit must be finite"):
+    with pytest.raises(ValueError, match="limit must be a finite number"):
         nearest_to_limit(bench, "params", float("nan"))
 
 

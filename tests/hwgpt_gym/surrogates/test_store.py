@@ -67,7 +67,7 @@ def shipped_document() -> dict[str, Any]:
     [
         ("[]", "must be an object, got \\[\\]"),
         ("3", "must be an object, got 3"),
-        ("{", "weights.safetensors: Expecting property name"),
+        ("{", "weights.safetensors is no JSON: Expecting property name"),
         ("{}", "schema version None, this version of hwgpt_gym reads 2"),
         ({"schema_version": 1}, "schema version 1, this version of hwgpt_gym reads 2"),
         ({"schema_version": [2]}, "schema version \\[2\\]"),
