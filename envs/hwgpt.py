@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Never
 
+from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
@@ -93,6 +94,11 @@ class HWGPTEnv(OneLaneEnv):
     `action_values()` returns the reward of the best architecture still within reach after each action, exactly; what
     the actions of an episode lose by it adds up to the regret.
 
+    With `info_strings=False` every reset and step has all of these, as numbers: `architecture` is the encoding so far
+    (`int8 (D,)`, -1 where undecided), `device` its position among the environment's, `feasible` 0 or 1, `shaping` 0 at
+    a reset, and what is known at the end only is NaN before. Libraries that keep information in arrays need that;
+    :class:`hwgpt_gym.envs.wrappers.NumericInfo` does the same to an environment that is made already.
+
     ## Arguments
 
     | Argument         | Default                 | Meaning                                              |
@@ -108,6 +114,7 @@ class HWGPTEnv(OneLaneEnv):
     | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
     | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+    | `info_strings`   | `True`                  | `False`: information of numbers only, always alike   |
 
     A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
     it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
@@ -169,6 +176,7 @@ class HWGPTEnv(OneLaneEnv):
         world: int | None = None,
         render_mode: str | None = None,
         confidence: float | None = None,
+        info_strings: bool = True,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -186,7 +194,7 @@ class HWGPTEnv(OneLaneEnv):
         )
         task = get_task(settings)
         task.warn_of_limits()
-        super().__init__(task, ScalarReward(), render_mode)
+        super().__init__(Episodes(task, 1, ScalarReward(), info_strings), render_mode)
 
     def optimum(self) -> Optimum:
         """Solve the current problem exactly: the best architecture of the space on this device under these limits.

@@ -142,6 +142,8 @@ class HWGPTVecEnv(VecEnv):
         return self.env.render() or [None] * self.num_envs
 
     def _step_infos(self, batched: Info) -> list[Info]:
+        if not self.env.info_strings:
+            return [info | {"TimeLimit.truncated": False} for info in _split(batched, range(self.num_envs))]
         infos: list[Info] = [{"action_mask": mask, "TimeLimit.truncated": False} for mask in batched["action_mask"]]
         if "shaping" in batched:
             for info, value in zip(infos, batched["shaping"].tolist(), strict=True):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Never
 
 from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
@@ -39,6 +40,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         confidence: With which each limit is to hold; ``None`` without a margin.
+        info_strings: Whether information has strings; otherwise numbers only, always of the same keys.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -68,6 +70,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         world: int | None = None,
         render_mode: str | None = None,
         confidence: float | None = None,
+        info_strings: bool = True,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -87,7 +90,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         )
         task = get_task(settings)
         task.warn_of_limits()
-        super().__init__(num_envs, task, ScalarReward(), render_mode, autoreset_mode)
+        super().__init__(Episodes(task, num_envs, ScalarReward(), info_strings), render_mode, autoreset_mode)
 
     def optimum(self, lanes: Sequence[int] | None = None) -> list[Optimum]:
         """Solve the current problems of some lanes, or of all, exactly; equal ones are solved once.
