@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Never
+from typing import Never
 
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
+from hwgpt_gym.envs.optima import HasOptimum
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
@@ -15,13 +16,10 @@ from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
 from hwgpt_gym.search_space import FloatArray
 
-if TYPE_CHECKING:
-    from hwgpt_gym.optimum import Optimum
-
 __all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
 
 
-class HWGPTEnv(OneLaneEnv):
+class HWGPTEnv(HasOptimum, OneLaneEnv):
     """Build a GPT-2 one decision at a time, and be told what it costs on real hardware and how good it is.
 
     ## Description
@@ -195,14 +193,6 @@ class HWGPTEnv(OneLaneEnv):
         task = get_task(settings)
         task.warn_of_limits()
         super().__init__(Episodes(task, 1, ScalarReward(), info_strings), render_mode)
-
-    def optimum(self) -> Optimum:
-        """Solve the current problem exactly: the best architecture of the space on this device under these limits.
-
-        Returns:
-            The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
-        """
-        return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
 
     def action_values(self) -> FloatArray:
         """Return the exact value of every action: the greatest reward that the episode can still end with after it.

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Never
+from typing import Never
 
 from gymnasium.vector import AutoresetMode
 
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
+from hwgpt_gym.envs.optima import HasOptima
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.search_space import FloatArray
 
-if TYPE_CHECKING:
-    from hwgpt_gym.optimum import Optimum
 
-
-class HWGPTVectorEnv(ManyLaneEnv):
+class HWGPTVectorEnv(HasOptima, ManyLaneEnv):
     """Many lanes of :class:`~hwgpt_gym.envs.hwgpt.HWGPTEnv`, stepped together without a loop over them.
 
     Step by step it equals a ``SyncVectorEnv`` of scalar environments, seeds and information included. All lanes
@@ -91,20 +87,6 @@ class HWGPTVectorEnv(ManyLaneEnv):
         task = get_task(settings)
         task.warn_of_limits()
         super().__init__(Episodes(task, num_envs, ScalarReward(), info_strings), render_mode, autoreset_mode)
-
-    def optimum(self, lanes: Sequence[int] | None = None) -> list[Optimum]:
-        """Solve the current problems of some lanes, or of all, exactly; equal ones are solved once.
-
-        Args:
-            lanes: The lanes, by number.
-
-        Raises:
-            ValueError: If there is no such lane.
-        """
-        numbers = range(self.num_envs) if lanes is None else [operator.index(lane) for lane in lanes]
-        if any(not 0 <= lane < self.num_envs for lane in numbers):
-            raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
-        return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
 
     def action_values(self) -> FloatArray:
         """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.
