@@ -521,9 +521,7 @@ def check_benchmark(bench: object, name: str = "bench") -> Benchmark:
     Raises:
         TypeError: If it is none.
     """
-    if not isinstance(bench, Benchmark):
-        raise TypeError(f"{name} must be a Benchmark, such as Benchmark('s', 'a6000'), got {shown(bench)}")
-    return bench
+    return check_type(name, bench, Benchmark, "a Benchmark, such as Benchmark('s', 'a6000')")
 
 
 def _make_room(cache: dict[Any, Any]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from numbers import Integral, Real
 from types import UnionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +48,15 @@ def suggest(value: object, legal: Iterable[str]) -> str:
     return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)}"
 
 
-def check_type(name: str, value: Value, kinds: type | UnionType, legal: str) -> Value:
+@overload
+def check_type(name: str, value: object, kinds: type[Value], legal: str) -> Value: ...
+
+
+@overload
+def check_type(name: str, value: Value, kinds: UnionType, legal: str) -> Value: ...
+
+
+def check_type(name: str, value: Any, kinds: type | UnionType, legal: str) -> Any:
     """Return an argument that has to be of some kind.
 
     Args:
