@@ -25,6 +25,7 @@ SLOW = (
     "hwgpt_gym/surrogates/test_worlds.py",
     "performance",
     "test_documentation.py",
+    "test_damage.py",
     "test_examples.py",
     "test_fuzz.py",
 )
@@ -38,6 +39,7 @@ TORCH = (
     "hwgpt_gym/test_compat.py",
     "hwgpt_gym/test_transformer.py",
     "test_documentation.py",
+    "test_damage.py",
     "test_examples.py",
     "test_fuzz.py",
 )

@@ -30,7 +30,7 @@ from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer, echo
-from hwgpt_gym.files import write_text
+from hwgpt_gym.files import seal, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import get_search_space
@@ -145,7 +145,7 @@ def run_study(
     def write() -> None:
         """Write the record, with what is known but not come to yet: this may be interrupted too."""
         whole = {**record, **{stage: [*record[stage], *later.values()] for stage, later in known.items()}}
-        write_text(path, json.dumps(whole, indent=1) + "\n")
+        write_text(path, json.dumps(seal(whole), indent=1) + "\n")
 
     with single_threaded_pool(workers) as pool:
 
