@@ -135,8 +135,9 @@ def read_surrogates(path: Path) -> Surrogates:
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
+    read = read_json(path, text)
     try:
-        document = _check_document(read_json(path, text))
+        document = _check_document(read)
         _check_digests(tensors, document["sha256"])
         if document.get(_OWN_DIGEST) != _digest_document(document):
             raise ValueError("the metadata do not have the SHA-256 that they say: the file is damaged")
