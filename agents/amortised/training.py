@@ -37,6 +37,9 @@ REGRET_WEIGHT: Final = 20.0
 TEMPERATURES: Final = (0.02, 0.0005)
 """Of the targets, from the first iteration to that at :data:`COOLED`."""
 
+RESUMED: Final = (0.004, 0.0005)
+"""Those of a training that begins with the weights of another: what these know is not to be washed out."""
+
 COOLED: Final = 0.7
 GUIDED: Final = 0.1
 """The share of the iterations after which targets are coldest; and of those where the teacher leads half the way."""
@@ -176,9 +179,10 @@ class _Run:
     def iterate(self) -> float:
         """Build episodes and learn from them; return the mean regret of the greedy ones."""
         done = self.iteration / self.settings.iterations
-        temperature = TEMPERATURES[0] * (TEMPERATURES[1] / TEMPERATURES[0]) ** min(1.0, done / COOLED)
+        hot, cold = RESUMED if self._origin else TEMPERATURES
+        temperature = hot * (cold / hot) ** min(1.0, done / COOLED)
         for group in self._optimizer.param_groups:
-            group["lr"] = LEARNING_RATE * min(1.0, 2.0 * (1.0 - done))
+            group["lr"] = LEARNING_RATE * min(0.5 if self._origin else 1.0, 2.0 * (1.0 - done))
         batches, regret = self._episodes(guided=not self._origin and done < GUIDED)
         batches += list(self._beginnings())
         self._learn(_Batch(*(np.concatenate(part) for part in zip(*batches, strict=True))), temperature)

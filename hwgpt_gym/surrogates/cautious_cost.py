@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.checks import check_between
-from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, Group, IntArray
+from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, Group, IntArray, SearchSpace
 from hwgpt_gym.surrogates.count_model import CountModel
 from hwgpt_gym.surrogates.features import Features, extract
 
@@ -62,6 +62,11 @@ class CautiousCost:
         if self.covariance.shape != shape:
             raise ValueError(f"covariance must have shape {shape}, got {self.covariance.shape}")
         check_confidence(self.confidence)
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.model.space
 
     @cached_property
     def quantile(self) -> float:
