@@ -37,7 +37,7 @@ from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
 from hwgpt_gym.agents.validation import validate_result
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import shown, suggest
 
 AGENTS: Final[dict[str, type[Agent]]] = {
     agent.name: agent
@@ -74,8 +74,8 @@ def make_agent(name: str, **settings: Any) -> Agent:
     Raises:
         ValueError: If there is no such agent or setting, or a setting is not legal.
     """
-    if name not in AGENTS:
-        raise ValueError(f"unknown agent {name!r}: {suggest(name, list(AGENTS))}")
+    if not isinstance(name, str) or name not in AGENTS:
+        raise ValueError(f"unknown agent {shown(name)}: {suggest(name, list(AGENTS))}")
     known = AGENTS[name].__dataclass_fields__
     for setting in settings:
         if setting not in known:

@@ -43,7 +43,7 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
         raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
     bound = result.objective.bind(benchmark)
-    metrics = benchmark.evaluate(result.encoded, dict.fromkeys((*bound.metrics, *result.metrics)))
+    metrics = benchmark.evaluate(result.encoded, list(dict.fromkeys((*bound.metrics, *result.metrics))))
     for key, claimed in result.metrics.items():
         _compare(path, key, claimed, metrics[key])
     _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import check_array, suggest
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
@@ -90,15 +90,17 @@ def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.inte
     """Return the actions of all lanes as an array.
 
     Raises:
-        ValueError: If they are not ``num_lanes`` integers from 0 to 2; a bool is none.
+        TypeError: If they are no integers; a bool is none.
+        ValueError: If they are not ``num_lanes`` from 0 to 2.
     """
-    array = np.asarray(actions)
+    array = check_array("actions", actions, "iu", f"{num_lanes} integers from 0 to {NUM_ACTIONS - 1}")
     if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
         raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= NUM_ACTIONS:
         wrong = int(np.flatnonzero((array < 0) | (array >= NUM_ACTIONS))[0])
         raise ValueError(f"actions must be from 0 to {NUM_ACTIONS - 1}, got {array[wrong]} for lane {wrong}")
-    return array
+    # Unsigned integers of 64 bits would make floats beside signed ones.
+    return array.astype(np.int64) if array.dtype == np.uint64 else array
 
 
 def first_lane(info: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,9 @@ class HWGPTEnv(OneLaneEnv):
     `latency_ms`, `energy_j`, `float16_memory_mb`, `bfloat16_memory_mb`, `params`, `flops`; equal to what
     :meth:`hwgpt_gym.Benchmark.evaluate` says), `quality`, `penalty` and `feasible`; and `regret`, the reward of the
     optimum less that of the architecture, without noise and shaping: 0 is the best architecture there is. `optimum()`
-    returns that one (:class:`hwgpt_gym.optimum.Optimum`), solved once and then remembered.
+    returns that one (:class:`hwgpt_gym.optimum.Optimum`), solved once and then remembered. In every state
+    `action_values()` returns the reward of the best architecture still within reach after each action, exactly; what
+    the actions of an episode lose by it adds up to the regret.
 
     ## Arguments
 
@@ -182,7 +184,9 @@ class HWGPTEnv(OneLaneEnv):
             world=world,
             confidence=confidence,
         )
-        super().__init__(get_task(settings), ScalarReward(), render_mode)
+        task = get_task(settings)
+        task.warn_of_limits()
+        super().__init__(task, ScalarReward(), render_mode)
 
     def optimum(self) -> Optimum:
         """Solve the current problem exactly: the best architecture of the space on this device under these limits.

@@ -188,6 +188,9 @@ def make_vec_env(num_envs: int = 1, *, seed: int | None = None, **kwargs: Any) -
         >>> venv = make_vec_env(16, device="h100", constraint={"latency_ms": "p30"}, seed=0)
         >>> model = MaskablePPO("MlpPolicy", venv, n_steps=32, seed=0).learn(1024)
     """
+    first: object = num_envs
+    if isinstance(first, str) or "n_envs" in kwargs:
+        raise TypeError("make_vec_env takes the number of lanes first: make_vec_env(4, device='a6000')")
     envs: Any = gymnasium.make_vec(
         "HWGPT-v0", check_integer("num_envs", num_envs, 1), autoreset_mode=AutoresetMode.SAME_STEP.value, **kwargs
     )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 
@@ -86,6 +87,11 @@ class Task:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return get_task, (self.settings,)
+
+    def warn_of_limits(self) -> None:
+        """Warn of limits that no architecture keeps, where the penalty takes them (others refuse them)."""
+        if self.objective.unmeetable:
+            gymnasium.logger.warn(self.objective.unmeetable)
 
     def score(self, encoded: Encoded, contexts: Contexts, uniforms: FloatArray | None = None) -> Score:
         """Evaluate finished architectures.

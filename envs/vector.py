@@ -85,7 +85,9 @@ class HWGPTVectorEnv(ManyLaneEnv):
             world=world,
             confidence=confidence,
         )
-        super().__init__(num_envs, get_task(settings), ScalarReward(), render_mode, autoreset_mode)
+        task = get_task(settings)
+        task.warn_of_limits()
+        super().__init__(num_envs, task, ScalarReward(), render_mode, autoreset_mode)
 
     def optimum(self, lanes: Sequence[int] | None = None) -> list[Optimum]:
         """Solve the current problems of some lanes, or of all, exactly; equal ones are solved once.

@@ -11,11 +11,21 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym import analytic
+from hwgpt_gym.checks import check_array, check_between, check_list, check_rng, check_type, shown
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
 from hwgpt_gym.onboarding.devices import ProfiledDevice, default_scale, get_device
 from hwgpt_gym.onboarding.surrogates import cost_covariance, known_metrics, surrogates_of
-from hwgpt_gym.search_space import EMBED_DIM, GROUPS, Architecture, Encoded, FloatArray, SearchSpace
+from hwgpt_gym.search_space import (
+    EMBED_DIM,
+    GROUPS,
+    SEARCH_SPACES,
+    Architecture,
+    Encoded,
+    FloatArray,
+    SearchSpace,
+    read_architecture,
+)
 from hwgpt_gym.surrogates.cautious_cost import TERMS, CautiousCost
 from hwgpt_gym.surrogates.chain_extremes import chain_extremes
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -37,8 +47,12 @@ AnyDevice: TypeAlias = "str | os.PathLike[str] | Device | DeviceProfile"
 CHUNK: Final = 4_096
 """Architectures evaluated at once: intermediate results then stay in the processor's caches."""
 
+CACHED: Final = 256
+"""Entries that each cache of a benchmark has at most."""
+
 ENERGY_WARNING: Final = (
-    "the intervals of a profile's energy cover too little: of 90 % intervals that were checked, 72 to 88 % held"
+    "the intervals of a profile's energy cover too little: those of 90 % hold 70 to 81 % of the costs of devices that "
+    "were left out"
 )
 
 NOISE_UNIFORMS: Final = 4
@@ -88,6 +102,10 @@ class Benchmark:
         surrogates: Surrogates | None = None,
         world: int | None = None,
     ) -> None:
+        if surrogates is not None:
+            check_type("surrogates", surrogates, Surrogates, "Surrogates, or None for the shipped ones")
+        elif isinstance(scale, str) and scale.lower() in DEVICES:
+            raise ValueError(f"scale must be one of {sorted(SEARCH_SPACES)}: did you mean device={scale!r}?")
         self._several, self.devices = _resolve_devices(device, surrogates)
         if surrogates is None:
             surrogates = load_surrogates(default_scale(self.devices) if scale is None else scale)
@@ -188,13 +206,13 @@ class Benchmark:
             ValueError: As :meth:`evaluate`, or if a device does not exist.
         """
         keys = self._check_metrics(metrics)
-        device = np.asarray(device, dtype=np.intp)
         encoded = self.space.validate(encoded)
-        if device.shape != (len(encoded),) or np.any((device < 0) | (device >= len(self.devices))):
+        positions = check_array("device", device, "iu", f"positions from 0 to {len(self.devices) - 1} in bench.devices")
+        if positions.shape != (len(encoded),) or np.any((positions < 0) | (positions >= len(self.devices))):
             raise ValueError(
-                f"device must hold {len(encoded)} positions from 0 to {len(self.devices) - 1}, got {device!r}"
+                f"device must hold {len(encoded)} positions from 0 to {len(self.devices) - 1}, got {shown(device)}"
             )
-        return self._predict(encoded, keys, device if self._several else None)
+        return self._predict(encoded, keys, positions.astype(np.intp) if self._several else None)
 
     def measure(
         self, encoded: npt.ArrayLike, rng: np.random.Generator, metrics: Iterable[str] | None = None
@@ -213,8 +231,10 @@ class Benchmark:
             As :meth:`evaluate`.
 
         Raises:
+            TypeError: If ``rng`` is no generator.
             ValueError: As :meth:`evaluate`.
         """
+        check_rng(rng, "bench.measure(encoded, np.random.default_rng(0))")
         keys = self._check_metrics(metrics)
         encoded = self.space.validate(encoded)
         result = self._predict(encoded, keys)
@@ -239,9 +259,25 @@ class Benchmark:
 
         Returns:
             For latency and energy, ``float64 (n,)``.
+
+        Raises:
+            TypeError: If an array is of another type.
+            ValueError: If a shape or a value is not legal.
         """
-        index = self._device_index[device]
-        width = embed_dim.astype(np.intp)
+        uniforms = check_array("uniforms", uniforms, "iuf", "numbers from 0 up to 1")
+        width, position = (
+            check_array(name, array, "iu", "positions").astype(np.intp)
+            for name, array in (("embed_dim", embed_dim), ("device", device))
+        )
+        n = len(width) if width.ndim == 1 else -1
+        for name, array, shape, end in (
+            ("uniforms", uniforms, (n, NOISE_UNIFORMS), 1.0),
+            ("embed_dim", width, (n,), len(self.space.embed_dims)),
+            ("device", position, (n,), len(self.devices)),
+        ):
+            if array.shape != shape or not np.all((array >= 0) & (array < end)):
+                raise ValueError(f"{name} must be of shape {shape}, from 0 up to {end}, got {shown(array)}")
+        index = self._device_index[position]
         return {
             key: self.surrogates.noise[key].factors(uniforms[:, 2 * i : 2 * i + 2], index, width)
             for i, key in enumerate(DEVICE_METRICS)
@@ -260,11 +296,7 @@ class Benchmark:
         Raises:
             ValueError: If it is no architecture of this scale.
         """
-        if isinstance(architecture, str):
-            architecture = Architecture.from_string(architecture)
-        elif not isinstance(architecture, Architecture):
-            architecture = Architecture.from_config(architecture, self.scale)
-        values = self._predict(self.space.encode([architecture]), self.metrics)
+        values = self._predict(self.space.encode([read_architecture(architecture, self.scale)]), self.metrics)
         names = [device.name for device in self.devices]
         return {
             key: dict(zip(names, array[0].tolist(), strict=True)) if array.ndim == 2 else float(array[0])
@@ -287,10 +319,10 @@ class Benchmark:
             ValueError: If the metric is unknown or the level is not within 0 and 1.
         """
         self._check_metrics([metric])
-        if not 0.0 <= level <= 1.0:
-            raise ValueError(f"level must be from 0 to 1, got {level!r}")
-        key = (metric, float(level))
+        level = check_between("level", level, 0.0, 1.0)
+        key = (metric, level)
         if key not in self._quantiles:
+            _make_room(self._quantiles)
             if METRICS[metric].kind == "cost":
                 models = self._single_models(metric)
                 self._quantiles[key] = np.array([cost_quantile(model, level) for model in models])
@@ -385,7 +417,7 @@ class Benchmark:
         Raises:
             ValueError: If a metric is unknown, or depends on the device and the benchmark is not of one.
         """
-        for metric in metrics:
+        for metric in check_list("metrics", metrics, "metrics"):
             if get_metric(metric).per_device and self.device is None:
                 raise ValueError(
                     f"{metric!r} depends on the device: make the benchmark of one device, or choose one of several "
@@ -395,9 +427,7 @@ class Benchmark:
     def _check_metrics(self, metrics: Iterable[str] | None) -> tuple[str, ...]:
         if metrics is None:
             return self.metrics
-        if isinstance(metrics, str):
-            raise ValueError(f"metrics must be a list of metrics, got the string {metrics!r}")
-        keys = tuple(metrics)
+        keys = tuple(check_list("metrics", metrics, "metrics"))
         for key in keys:
             if get_metric(key).per_device and key not in self._count_models:
                 raise ValueError(self._missing(key))
@@ -448,6 +478,7 @@ class Benchmark:
     def _stack_costs(self, keys: tuple[str, ...]) -> tuple[CountModel, dict[str, int | slice]]:
         """Return one model that predicts several costs at once, and the column (or columns) of each."""
         if keys not in self._stacks:
+            _make_room(self._stacks)
             models = [self._count_models[key] for key in keys]
             columns: dict[str, int | slice] = {}
             width = 0
@@ -478,6 +509,25 @@ class Benchmark:
     def _single_models(self, metric: str) -> list[CountModel]:
         model = self._count_models[metric]
         return [model[i] for i in range(len(self.devices))] if model.base.ndim == 4 else [model]
+
+
+def check_benchmark(bench: object, name: str = "bench") -> Benchmark:
+    """Return an argument that has to be a benchmark.
+
+    Args:
+        bench: The argument.
+        name: What it is called.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    return check_type(name, bench, Benchmark, "a Benchmark, such as Benchmark('s', 'a6000')")
+
+
+def _make_room(cache: dict[Any, Any]) -> None:
+    """Empty a cache that is full: what is asked for again is soon back."""
+    if len(cache) >= CACHED:
+        cache.clear()
 
 
 def _resolve_devices(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Iterable
 from functools import cached_property
 from typing import Any, Final
@@ -10,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_integer, check_list, check_rng, is_integer, shown
 from hwgpt_gym.encoding import BIAS, EMBED_DIM, N_LAYER, NOT_SET, ChoiceSpace, Encoded, IntArray, layers_of
 
 LIMB: Final = 16
@@ -72,11 +72,15 @@ class CombinatorialSpace(ChoiceSpace):
             TypeError: If one is no integer.
             ValueError: If one is out of range.
         """
+        listed = check_list("numbers", numbers, "integers")
+        for item in listed:
+            if not is_integer(item):
+                raise TypeError(f"numbers must be integers, got {shown(item)}")
         # Not asarray: of integers beyond 64 bits beside others it would make floats.
-        number = np.array([*map(operator.index, numbers), None], dtype=object)[:-1]
+        number = np.array([*map(int, listed), None], dtype=object)[:-1]
         wrong = (number < 0) | (number >= self.size)
         if wrong.any():
-            raise ValueError(f"numbers must be from 0 to {self.size - 1}, got {number[wrong.argmax()]}")
+            raise ValueError(f"numbers must be from 0 to {self.size - 1}, got {shown(number[wrong.argmax()])}")
         choices = np.empty((len(number), self.num_decisions), dtype=np.int8)
         choices[:, EMBED_DIM] = number // self._size_by_width
         number = number % self._size_by_width
@@ -109,8 +113,14 @@ class CombinatorialSpace(ChoiceSpace):
 
         Returns:
             The children, ``int8 (n, D)``.
+
+        Raises:
+            TypeError: If ``rng`` is no generator.
+            ValueError: If an architecture is not valid, or ``decisions`` no integer of at least 0.
         """
-        children = encoded.copy()
+        check_rng(rng, "space.mutate(encoded, np.random.default_rng(0))")
+        check_integer("decisions", decisions, 0)
+        children = self.validate(encoded)
         num_choices = np.asarray(self.num_choices)
         rows = np.arange(len(children))
         for _ in range(decisions):
@@ -132,8 +142,9 @@ class CombinatorialSpace(ChoiceSpace):
             ``int8 (k, D)``: by decision, then by how far the choice is moved on (cyclically).
 
         Raises:
-            ValueError: If it is not one architecture.
+            ValueError: If it is not one architecture, or not valid.
         """
+        encoded = self.validate(encoded)
         if len(encoded) != 1:
             raise ValueError(f"encoded must hold one architecture, got {len(encoded)}")
         length = int(self.lengths[encoded[0, N_LAYER]])
@@ -153,7 +164,7 @@ class CombinatorialSpace(ChoiceSpace):
         Returns:
             Valid architectures, ``int8 (n, D)``.
         """
-        repaired = encoded.copy()
+        repaired = self._check_rows(encoded).astype(np.int8)
         layers = layers_of(repaired)
         for layer in range(self.depths[0] - 1, self.max_layers):
             missing = layers[:, layer] == NOT_SET

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import check_choice, check_type, shown, suggest
 
 SEQUENCE_LENGTH: Final = 1024
 """Tokens in a sequence, for every metric."""
@@ -74,10 +74,10 @@ class Device:
         Raises:
             ValueError: If the metric does not depend on the device, or there is no such scale.
         """
-        if scale not in LATENCY_BATCH_SIZES:
-            raise ValueError(f"scale must be one of {sorted(LATENCY_BATCH_SIZES)}, got {scale!r}")
+        check_choice("scale", scale, sorted(LATENCY_BATCH_SIZES))
         batch_size = LATENCY_BATCH_SIZES[scale]
         repeats: int | None
+        check_type("metric", metric, str, "'latency_ms' or 'energy_j'")
         if metric == "latency_ms":
             repeats = 1 if (self.name, scale) == ("cpu_amd_7513", "s") else 10
             kernels = "summed CUDA kernel time (torch profiler)"
@@ -121,7 +121,7 @@ def get_device(name: str) -> Device:
     """
     device = DEVICES.get(name.lower()) if isinstance(name, str) else None
     if device is None:
-        raise ValueError(f"unknown device {name!r}: {suggest(name, DEVICES)}")
+        raise ValueError(f"unknown device {shown(name)}: {suggest(name, DEVICES)}")
     return device
 
 
@@ -132,10 +132,8 @@ def memory_conditions(metric: str, scale: str) -> ProfilingConditions:
         ValueError: If it is not a memory metric, or there is no such scale.
     """
     profiled_on = {"float16_memory_mb": "rtx2080", "bfloat16_memory_mb": "a100"}
-    if metric not in profiled_on:
-        raise ValueError(f"metric must be one of {sorted(profiled_on)}, got {metric!r}")
-    if scale not in LATENCY_BATCH_SIZES:
-        raise ValueError(f"scale must be one of {sorted(LATENCY_BATCH_SIZES)}, got {scale!r}")
+    check_choice("metric", metric, sorted(profiled_on))
+    check_choice("scale", scale, sorted(LATENCY_BATCH_SIZES))
     device = DEVICES[profiled_on[metric]]
     return ProfilingConditions(
         LATENCY_BATCH_SIZES[scale],

@@ -18,6 +18,8 @@ from typing import Any, Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_array, check_flag, check_integer, check_list, check_rng, check_type
+
 Encoded: TypeAlias = npt.NDArray[np.int8]
 """A batch of encoded architectures, ``(n, D)``."""
 
@@ -38,10 +40,8 @@ NOT_SET: Final = -1
 """The choice index of a layer that does not exist, or of a decision that is not taken yet."""
 
 GROUP_SHAPE: Final = (3, 3, 2)
-"""The numbers of embedding widths, depths and biases of every search space."""
-
 NUM_CHOICES: Final = 3
-"""The number of MLP ratios, and of head counts, of every search space."""
+"""The numbers of embedding widths, depths and biases of every search space; of MLP ratios, and of head counts."""
 
 
 class Group(NamedTuple):
@@ -59,6 +59,10 @@ GROUP_WEIGHTS: Final = (6, 2, 1)
 """What the first three columns of an encoding count in the position in :data:`GROUPS`."""
 
 
+MOST_ROWS: Final = 10**9
+"""The most architectures that are drawn at a time."""
+
+
 def layers_of(encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the choices of the layers as a view, ``(…, max_layers, 2)``: of the MLP, then of the heads.
 
@@ -66,6 +70,13 @@ def layers_of(encoded: npt.NDArray[Any]) -> npt.NDArray[Any]:
         encoded: Choice indices, ``(…, D)``.
     """
     return encoded[..., FIRST_LAYER:].reshape(*encoded.shape[:-1], (encoded.shape[-1] - FIRST_LAYER) // 2, 2)
+
+
+def read_only(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a view of an array that cannot be written to: what many share, nobody may change."""
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 @dataclass(frozen=True)
@@ -93,6 +104,12 @@ class ChoiceSpace:
     biases: tuple[bool, ...] = (False, True)
 
     def __post_init__(self) -> None:
+        check_type("scale", self.scale, str, "a name")
+        for name in ("embed_dims", "depths", "head_counts", "mlp_ratios"):
+            values = check_list(name, getattr(self, name), "integers")
+            object.__setattr__(self, name, tuple(check_integer(name, value, 1) for value in values))
+        biases = check_list("biases", self.biases, "True and False")
+        object.__setattr__(self, "biases", tuple(check_flag("biases", value) for value in biases))
         shape = tuple(map(len, (self.embed_dims, self.depths, self.biases, self.mlp_ratios, self.head_counts)))
         legal = (*GROUP_SHAPE, NUM_CHOICES, NUM_CHOICES)
         if shape != legal:
@@ -145,10 +162,11 @@ class ChoiceSpace:
             The architectures, ``int8 (n, D)``.
 
         Raises:
-            ValueError: If ``n`` is negative.
+            TypeError: If ``rng`` is no generator.
+            ValueError: If ``n`` is no integer of at least 0.
         """
-        if n < 0:
-            raise ValueError(f"n must be at least 0, got {n}")
+        check_rng(rng, "space.sample(np.random.default_rng(0), n)")
+        n = check_integer("n", n, 0, MOST_ROWS)
         encoded = rng.integers(0, np.asarray(self.num_choices), size=(n, self.num_decisions), dtype=np.int8)
         return self.canonical(encoded)
 
@@ -156,9 +174,16 @@ class ChoiceSpace:
         """Mark the decisions that architectures have: those of layers within the depth, ``bool (n, D)``.
 
         Args:
-            encoded: Choice indices, ``(n, D)``; the depth must be set, the others may be anything.
+            encoded: Choice indices, integers ``(n, D)``; the depth must be set, the others may be anything.
+
+        Raises:
+            TypeError: If they are no integers.
+            ValueError: If the shape is wrong, or a depth is no choice.
         """
-        ends = self.lengths[encoded[:, N_LAYER]]
+        try:
+            ends = self.lengths[self._check_rows(encoded)[:, N_LAYER]]
+        except IndexError:
+            raise ValueError(_NO_DEPTH) from None
         active: npt.NDArray[np.bool_] = np.arange(self.num_decisions) < ends[:, None]
         return active
 
@@ -171,12 +196,17 @@ class ChoiceSpace:
         Returns:
             ``int8 (n, D)``, a new array.
         """
-        encoded: Encoded = np.where(self.active(choices), choices, NOT_SET).astype(np.int8, copy=False)
+        active = self.active(choices)
+        encoded: Encoded = np.where(active, choices, NOT_SET).astype(np.int8, copy=False)
         return encoded
 
     def n_layer(self, encoded: Encoded) -> IntArray:
         """Return the depth of every architecture, ``int64 (n,)``."""
-        return np.asarray(self.depths, dtype=np.int64)[encoded[:, N_LAYER]]
+        try:
+            depths: IntArray = np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
+        except IndexError:
+            raise ValueError(_NO_DEPTH) from None
+        return depths
 
     def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
         """Count the layers that have each MLP ratio and each number of heads.
@@ -184,6 +214,7 @@ class ChoiceSpace:
         Returns:
             The counts by MLP choice and by head choice, each ``int64 (n, 3)``; rows sum to the depth.
         """
+        encoded = self._check_rows(encoded)
         counted = [
             np.stack([np.count_nonzero(kind == k, axis=1) for k in range(NUM_CHOICES)], axis=1)
             for kind in (encoded[:, MLP_COLUMNS], encoded[:, HEAD_COLUMNS])
@@ -224,8 +255,9 @@ class ChoiceSpace:
             The batch as ``int8 (n, D)``, and the number of decisions that are taken, ``int64 (n,)``.
 
         Raises:
-            ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an
-                earlier one or a layer beyond the depth is set.
+            TypeError: If it holds no integers.
+            ValueError: If the shape is wrong, a choice does not exist, a decision is taken before an earlier one or a
+                layer beyond the depth is set.
         """
         array = self._check_choices(encoded, 0)
         taken = array != NOT_SET
@@ -241,13 +273,7 @@ class ChoiceSpace:
 
     def _check_choices(self, encoded: npt.ArrayLike, required: int) -> npt.NDArray[Any]:
         """Check shape, type and choices; -1 is none of the first ``required`` decisions."""
-        array = np.asarray(encoded)
-        if array.ndim != 2 or array.shape[1] != self.num_decisions:
-            raise ValueError(
-                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
-            )
-        if not np.issubdtype(array.dtype, np.integer):
-            raise ValueError(f"encoded must hold integers, got dtype {array.dtype}")
+        array = self._check_rows(encoded)
         wrong = (array < NOT_SET) | (array >= np.asarray(self.num_choices))
         wrong[:, :required] |= array[:, :required] == NOT_SET
         if wrong.any():
@@ -257,3 +283,19 @@ class ChoiceSpace:
                 f"legal choices are 0 to {self.num_choices[column] - 1}"
             )
         return array
+
+    def _check_rows(self, encoded: npt.ArrayLike) -> npt.NDArray[Any]:
+        """Check shape and type alone, at no cost by the row."""
+        array = check_array("encoded", encoded, "iu", _ROWS)
+        if array.ndim != 2 or array.shape[1] != self.num_decisions or array.dtype.kind not in "iu":
+            raise ValueError(
+                f"encoded must have shape (n, {self.num_decisions}) at scale {self.scale!r}, got {array.shape}"
+            )
+        return array
+
+
+_NO_DEPTH: Final = "encoded[:, 1] (n_layer) must hold choices, from 0 to 2"
+_ROWS: Final = (
+    "integers (n, D), a row for each architecture (space.encode([architecture]) makes them; bench.query(architecture) "
+    "takes an Architecture, a name or a configuration)"
+)

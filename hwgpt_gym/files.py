@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import secrets
 import shutil
@@ -12,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from typing import Any, NoReturn
 
 
 @contextmanager
@@ -64,6 +66,26 @@ def write_text(path: str | os.PathLike[str], text: str, *, parents: bool = False
     """Write a text file, UTF-8, as :func:`replacing` does."""
     with replacing(path, parents=parents) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | os.PathLike[str], text: str | bytes) -> Any:
+    """Return what a file's text says as JSON.
+
+    Args:
+        path: The file, for the message.
+        text: The text.
+
+    Raises:
+        ValueError: If it is no JSON, or nested too deeply.
+    """
+    try:
+        return json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{os.fspath(path)} is no JSON: {error}") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no number")
 
 
 def check_destination(path: str | os.PathLike[str], suffixes: Sequence[str] = (), *, name: str = "path") -> Path:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import shown, suggest
 
 
 @dataclass(frozen=True)
@@ -103,6 +103,6 @@ def get_metric(key: str, legal: Iterable[str] = METRICS) -> Metric:
         ValueError: If it is not among the legal ones; the message names the nearest ones.
     """
     names = list(legal)
-    if key not in names:
-        raise ValueError(f"unknown metric {key!r}: {suggest(key, names)}")
+    if not isinstance(key, str) or key not in names:
+        raise ValueError(f"unknown metric {shown(key)}: {suggest(key, names)}")
     return METRICS[key]

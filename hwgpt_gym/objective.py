@@ -16,23 +16,20 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from numbers import Real
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_between
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_between, check_type, is_number, shown
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
 from hwgpt_gym.search_space import Encoded, FloatArray
 from hwgpt_gym.surrogates.cautious_cost import CautiousCost, Cost, check_confidence
 from hwgpt_gym.surrogates.chain_tables import chain_tables
 from hwgpt_gym.surrogates.limits import JumpTable, least_jump, unmeetable
-
-if TYPE_CHECKING:
-    from hwgpt_gym.benchmark import Benchmark
 
 Limit: TypeAlias = float | str
 """The bound of a cost: a number in the metric's unit, or a quantile of the search space such as ``"p30"``."""
@@ -49,7 +46,7 @@ _GREATEST_REWARD: Final = 1e30
 WEIGHT_SPAN: Final = (1e-6, 1e4)
 """The least and the greatest weight."""
 
-_QUANTILE: Final = re.compile(r"p(\d+(?:\.\d+)?)")
+_QUANTILE: Final = re.compile(r"p([0-9]{1,3}(?:\.[0-9]{1,20})?)")
 
 
 @dataclass(frozen=True, repr=False, init=False)
@@ -93,7 +90,7 @@ class Objective:
         confidence: float | None = None,
     ) -> None:
         if not isinstance(constraints, Mapping):
-            raise ValueError(f"constraints must map metrics to limits, got {constraints!r}")
+            raise ValueError(f"constraints must map metrics to limits, got {shown(constraints)}")
         limits = {metric: _check_limit(metric, limit) for metric, limit in constraints.items()}
         weight = get_penalty(penalty).default_weight if weight is None else weight
         check_between("weight", weight, *WEIGHT_SPAN)
@@ -126,10 +123,11 @@ class Objective:
         Raises:
             ValueError: If it has an unknown key or an illegal value.
         """
+        check_type("description", description, Mapping, "a dictionary as Objective.to_dict returns it")
         legal = ("constraints", "penalty", "weight", "confidence")
         unknown = set(description) - set(legal)
         if unknown:
-            raise ValueError(f"unknown keys {sorted(unknown)}, legal are {', '.join(map(repr, legal))}")
+            raise ValueError(f"unknown keys {shown(list(unknown))}, legal are {', '.join(map(repr, legal))}")
         return cls(**description)
 
     def bind(self, bench: Benchmark) -> BoundObjective:
@@ -140,6 +138,7 @@ class Objective:
                 beyond what makes sense, or the penalty is one whose optimum keeps all limits and they cannot be kept;
                 the message says what can.
         """
+        check_benchmark(bench)
         for metric in self.constraints:
             if metric not in bench.metrics:
                 raise ValueError(f"constraint {metric!r} depends on the device: make the benchmark with device=…")
@@ -321,6 +320,7 @@ class BoundObjective:
         if self.cautious.keys() - margins.keys():
             raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
+        check_type("metrics", metrics, Mapping, "a dictionary of arrays by metric, as Benchmark.evaluate returns it")
         try:
             quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
             # As the solver does: first the margin, then the limit.
@@ -353,6 +353,12 @@ class BoundObjective:
         penalty = get_penalty(self.objective.penalty)
         return outcome(quality, ratios, penalty, self.objective.weight, self.jump if jump is None else jump)
 
+    def rewards(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> FloatArray:
+        """Return the rewards of :meth:`outcome` at the bound limits alone, for whoever screens millions."""
+        combine = get_penalty(self.objective.penalty).combine
+        rewards: FloatArray = quality - combine(quality, ratios, self.objective.weight, self.jump)
+        return rewards
+
     def _earn(self, log_perplexity: FloatArray, ratios: Sequence[FloatArray]) -> Outcome:
         """Return what log-perplexities and ratios earn without the jump."""
         return self.outcome(self.quality_of_log(log_perplexity), ratios, 0.0)
@@ -374,14 +380,22 @@ def _check_limit(metric: str, limit: Limit) -> Limit:
         match = _QUANTILE.fullmatch(limit)
         if match and float(match[1]) <= 100.0:
             return limit
-    elif _is_positive(limit):
+    elif is_number(limit) and 0.0 < float(limit) < math.inf:
         return float(limit)
     unit = METRICS[metric].unit
     raise ValueError(
         f"constraints[{metric!r}] must be a positive finite number{f' of {unit}' if unit else ''} or a quantile from "
-        f"'p0' to 'p100', got {limit!r}"
+        f"'p0' to 'p100', got {shown(limit)}"
     )
 
 
-def _is_positive(value: object) -> bool:
-    return not isinstance(value, bool) and isinstance(value, Real) and 0.0 < float(value) < math.inf
+def as_objective(objective: Objective | Mapping[str, Limit]) -> Objective:
+    """Return an objective; constraints alone are one.
+
+    Raises:
+        TypeError: If it is neither.
+        ValueError: As :class:`Objective`.
+    """
+    legal = "an Objective, or just the constraints, such as {'latency_ms': 'p50'}"
+    check_type("objective", objective, Objective | Mapping, legal)
+    return objective if isinstance(objective, Objective) else Objective(objective)

@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import shown, suggest
 from hwgpt_gym.search_space import FloatArray
 
 JUMP_MARGIN: Final = 0.005
@@ -79,7 +79,8 @@ def _hinge(
 ) -> FloatArray:
     total = np.zeros_like(quality)
     for ratio in ratios:
-        total += np.maximum(ratio - 1.0, 0.0)
+        excess = ratio - 1.0
+        total += np.maximum(excess, 0.0, out=excess)
     total *= weight
     return total
 
@@ -94,7 +95,8 @@ def _exact(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jum
 def _absolute(quality: FloatArray, ratios: Sequence[FloatArray], weight: float, jump: FloatArray | float) -> FloatArray:
     total = np.zeros_like(quality)
     for ratio in ratios:
-        total += np.abs(ratio - 1.0)
+        excess = ratio - 1.0
+        total += np.abs(excess, out=excess)
     total *= weight
     return total
 
@@ -142,7 +144,7 @@ def get_penalty(name: str) -> Penalty:
         ValueError: If there is none of this name; the message says what is legal.
     """
     if not isinstance(name, str) or name not in PENALTIES:
-        raise ValueError(f"unknown penalty {name!r}: {suggest(str(name), PENALTIES)}")
+        raise ValueError(f"unknown penalty {shown(name)}: {suggest(name, PENALTIES)}")
     return PENALTIES[name]
 
 

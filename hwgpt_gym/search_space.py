@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_array, check_choice, check_list, check_type, is_integer, shown
 from hwgpt_gym.combinatorics import CombinatorialSpace
 from hwgpt_gym.encoding import (
     BIAS,
@@ -80,11 +81,19 @@ class SearchSpace(CombinatorialSpace):
         """Encode architectures of this space, ``int8 (n, D)``.
 
         Raises:
+            TypeError: If one is no :class:`Architecture`.
             ValueError: If an architecture belongs to another scale.
         """
-        rows = list(architectures)
+        if isinstance(architectures, Architecture):
+            raise TypeError("architectures must be a list: space.encode([architecture]), or architecture.encode()")
+        rows = check_list("architectures", architectures, "Architecture (Architecture.from_string reads a name)")
         encoded = np.full((len(rows), self.num_decisions), NOT_SET, dtype=np.int8)
         for row, architecture in zip(encoded, rows, strict=True):
+            if not isinstance(architecture, Architecture):
+                raise TypeError(
+                    f"architectures must hold Architecture, got {shown(architecture)}: Architecture.from_string reads "
+                    "a name, and Architecture.from_config upstream's dictionary"
+                )
             if architecture.scale != self.scale:
                 raise ValueError(
                     f"architecture {architecture.to_string()!r} is of scale {architecture.scale!r}, "
@@ -133,10 +142,8 @@ def get_search_space(scale: str) -> SearchSpace:
     Raises:
         ValueError: If there is no such scale.
     """
-    try:
-        return SEARCH_SPACES[scale]
-    except (KeyError, TypeError):
-        raise ValueError(f"scale must be one of {sorted(SEARCH_SPACES)}, got {scale!r}") from None
+    check_choice("scale", scale, sorted(SEARCH_SPACES))
+    return SEARCH_SPACES[scale]
 
 
 @dataclass(frozen=True)
@@ -171,9 +178,10 @@ class Architecture:
             ("mlp_ratio", self.mlp_ratio, space.mlp_ratios),
             ("n_head", self.n_head, space.head_counts),
         ):
-            if len(values) != self.n_layer:
-                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(values)}")
-            for i, value in enumerate(values):
+            entries = check_list(name, values, "integers")
+            if len(entries) != self.n_layer:
+                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(entries)}")
+            for i, value in enumerate(entries):
                 _check_choice(f"{name}[{i}]", value, legal, self.scale)
         # Equal architectures must be equal values whatever they were made from (lists, numpy integers).
         object.__setattr__(self, "embed_dim", int(self.embed_dim))
@@ -205,16 +213,16 @@ class Architecture:
         form = "gpt-{scale}-{n_layer}-{embed_dim}-{mlp ratios}-{heads}-{True|False}"
         fields = name.split("-") if isinstance(name, str) else []
         if len(fields) < 5 or fields[0] != "gpt":
-            raise ValueError(f"architecture name must have the form {form}, got {name!r}")
+            raise ValueError(f"architecture name must have the form {form}, got {shown(name)}")
         scale = get_search_space(fields[1]).scale
         try:
             n_layer, embed_dim, *layers = (_parse_integer(field) for field in fields[2:-1])
         except ValueError as error:
-            raise ValueError(f"architecture name must have the form {form}, got {name!r}: {error}") from None
+            raise ValueError(f"architecture name must have the form {form}, got {shown(name)}: {error}") from None
         if len(layers) != 2 * n_layer:
             raise ValueError(
                 f"architecture name with n_layer = {n_layer} must list {n_layer} MLP ratios and {n_layer} heads, "
-                f"got {len(layers)} numbers in {name!r}"
+                f"got {len(layers)} numbers in {shown(name)}"
             )
         return cls(
             scale,
@@ -237,17 +245,20 @@ class Architecture:
             scale: The search space; found from the embedding width if not given (widths are distinct).
 
         Raises:
+            TypeError: If it is no dictionary, or a list is none.
             ValueError: If a key is missing, a list is shorter than the depth or a choice does not exist.
         """
+        check_type("config", config, Mapping, "a dictionary of sample_* keys (Architecture.from_string reads a name)")
         missing = [key for key in _CONFIG_KEYS if key not in config]
         if missing:
-            raise ValueError(f"config lacks {missing}; it must have {list(_CONFIG_KEYS)}, got {sorted(config)}")
+            raise ValueError(f"config lacks {missing}; it must have {list(_CONFIG_KEYS)}, got {shown(list(config))}")
         embed_dim, n_layer = config["sample_embed_dim"], config["sample_n_layer"]
         if scale is None:
             scale = _scale_of(embed_dim)
         _check_choice("sample_n_layer", n_layer, get_search_space(scale).depths, scale)
-        lists: list[Sequence[int]] = [config["sample_mlp_ratio"], config["sample_n_head"]]
-        for key, values in zip(("sample_mlp_ratio", "sample_n_head"), lists, strict=True):
+        keys = ("sample_mlp_ratio", "sample_n_head")
+        lists: list[list[int]] = [check_list(key, config[key], "integers") for key in keys]
+        for key, values in zip(keys, lists, strict=True):
             if len(values) < n_layer:
                 raise ValueError(f"{key} must have at least n_layer = {n_layer} entries, got {len(values)}")
         mlp_ratio, n_head = (tuple(values[:n_layer]) for values in lists)
@@ -275,7 +286,7 @@ class Architecture:
         Raises:
             ValueError: If it is not exactly one complete architecture of the space.
         """
-        batch = np.atleast_2d(np.asarray(encoded))
+        batch = np.atleast_2d(check_array("encoded", encoded, "iu", "the integers of one architecture"))
         if len(batch) != 1:
             raise ValueError(f"encoded must hold one architecture, got {len(batch)}")
         return get_search_space(scale).decode(batch)[0]
@@ -292,28 +303,48 @@ _CONFIG_KEYS: Final = (
 
 def _check_choice(name: str, value: object, legal: Sequence[object], scale: str) -> None:
     # True == 1 in Python; a bool is no number of layers, and 1 is no bias.
-    is_bool = isinstance(value, bool | np.bool_)
-    if value not in legal or is_bool != isinstance(legal[0], bool):
-        raise ValueError(f"{name} must be one of {list(legal)} at scale {scale!r}, got {value!r}")
+    of_kind = isinstance(value, bool | np.bool_) if isinstance(legal[0], bool) else is_integer(value)
+    if not of_kind or value not in legal:
+        raise ValueError(f"{name} must be one of {list(legal)} at scale {scale!r}, got {shown(value)}")
 
 
 def _parse_integer(field: str) -> int:
-    if not (field.isascii() and field.isdigit()):
-        raise ValueError(f"{field!r} is not a number")
+    # No choice has so many digits, and Python takes its time to read thousands.
+    if not (field.isascii() and field.isdigit() and len(field) < 10):
+        raise ValueError(f"{shown(field)} is not a number")
     return int(field)
 
 
 def _parse_bias(value: object) -> bool:
     if isinstance(value, bool | np.bool_):
         return bool(value)
-    if value in ("True", "False"):
+    if isinstance(value, str) and value in ("True", "False"):
         return value == "True"
-    raise ValueError(f"bias must be True, False, 'True' or 'False', got {value!r}")
+    raise ValueError(f"bias must be True, False, 'True' or 'False', got {shown(value)}")
 
 
 def _scale_of(embed_dim: object) -> str:
     for scale, space in SEARCH_SPACES.items():
-        if embed_dim in space.embed_dims:
+        if is_integer(embed_dim) and embed_dim in space.embed_dims:
             return scale
     legal = [width for space in SEARCH_SPACES.values() for width in space.embed_dims]
-    raise ValueError(f"sample_embed_dim must be one of {legal}, got {embed_dim!r}")
+    raise ValueError(f"sample_embed_dim must be one of {legal}, got {shown(embed_dim)}")
+
+
+def read_architecture(architecture: Architecture | str | Mapping[str, Any], scale: str | None = None) -> Architecture:
+    """Return an architecture, whatever it is given as.
+
+    Args:
+        architecture: An :class:`Architecture`, upstream's name of one, or upstream's ``sample_*`` dictionary.
+        scale: The search space of a dictionary, as for :meth:`Architecture.from_config`.
+
+    Raises:
+        TypeError: If it is none of these.
+        ValueError: If it is no architecture.
+    """
+    if isinstance(architecture, Architecture):
+        return architecture
+    if isinstance(architecture, str):
+        return Architecture.from_string(architecture)
+    legal = "an Architecture, the name of one, or a dictionary of sample_* keys (bench.evaluate takes encoded batches)"
+    return Architecture.from_config(check_type("architecture", architecture, Mapping, legal), scale)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ SLOW = (
     "performance",
     "test_documentation.py",
     "test_examples.py",
+    "test_fuzz.py",
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (
@@ -37,11 +39,19 @@ TORCH = (
     "hwgpt_gym/test_transformer.py",
     "test_documentation.py",
     "test_examples.py",
+    "test_fuzz.py",
 )
 """Folders and files of tests that load torch, which takes seconds."""
 
 # `make fuzz` runs more cases of every property whose test does not say how many.
 settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+# Before there are processes of pytest-xdist, so that all have the same.
+os.environ.setdefault("HWGPT_FUZZ_SEED", str(secrets.randbits(32)))
+
+
+def pytest_report_header() -> str:
+    """Say what repeats the fuzzing."""
+    return f"fuzzing: HWGPT_FUZZ_SEED={os.environ['HWGPT_FUZZ_SEED']}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

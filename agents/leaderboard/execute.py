@@ -235,11 +235,11 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     device = get_device(cell.device)
     what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
-    what |= {"budget": cell.budget, "seed": cell.seed}
+    numbers = {"budget": cell.budget, "seed": cell.seed}
     found = {**asdict(description), **description.settings}
     # As a file holds them.
     expected: dict[str, Any] = json.loads(
-        json.dumps({"agent": agent.name, **what, "objective": objective.to_dict(), **asdict(agent)})
+        json.dumps({"agent": agent.name, **what, **numbers, "objective": objective.to_dict(), **asdict(agent)})
     )
     for name, value in expected.items():
         if found.get(name) != value:

@@ -139,6 +139,8 @@ class RunConfig:
         if self.verb != "demo":
             options = [("agent", self.agent), *options]
             options += [("penalty", self.objective.penalty), ("weight", self.objective.weight)]
+            if self.objective.confidence is not None:
+                options += [("confidence", self.objective.confidence)]
         return shlex.join(
             ["hwgpt-gym", self.verb, *(text for name, value in options for text in (f"--{name}", str(value)))]
         )

@@ -23,7 +23,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -169,7 +169,7 @@ def _search(
 ) -> tuple[SearchResult, Policy | None, bool]:
     """Return what was evaluated, what was trained, and whether Ctrl-C ended it."""
     if isinstance(agent, Trainable):
-        with _stop_at_signals(problem):
+        with _stop_at_interrupt(problem):
             result, policy = agent.train(problem, callback, tensorboard)
         return result, policy, problem.stopped
     wall, cpu = time.perf_counter(), time.process_time()
@@ -181,20 +181,22 @@ def _search(
 
 
 @contextmanager
-def _stop_at_signals(problem: StoppableProblem) -> Iterator[None]:
-    """Let the first Ctrl-C or SIGTERM stop the problem, so that the agent ends as a budget does; the second raises."""
+def _stop_at_interrupt(problem: StoppableProblem) -> Iterator[None]:
+    """Let the first Ctrl-C stop the problem, so that the agent ends as a budget does; the second raises."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    with ExitStack() as restored:
+    before = signal.getsignal(signal.SIGINT)
 
-        def stop(*_: object) -> None:
-            problem.stopped = True
-            restored.close()
+    def stop(*_: object) -> None:
+        problem.stopped = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
-        for number in (signal.SIGINT, signal.SIGTERM):
-            restored.callback(signal.signal, number, signal.signal(number, stop))
+    signal.signal(signal.SIGINT, stop)
+    try:
         yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import textwrap
+import threading
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Final
@@ -66,8 +67,8 @@ for module in (lookup, table, optimum, search, policies, amortised, leaderboards
     module.register(app)
 
 
-class _Terminated(KeyboardInterrupt):
-    """SIGTERM: an end like that of Ctrl-C, with another exit code."""
+_terminated = threading.Event()
+"""Whether SIGTERM came: an end like that of Ctrl-C, with another exit code."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -84,14 +85,15 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(args=list(arguments), prog_name="hwgpt-gym", standalone_mode=False)
         sys.stdout.flush()
-    except KeyboardInterrupt as error:
-        code = TERMINATED if isinstance(error, _Terminated) else INTERRUPTED
+    except KeyboardInterrupt:
+        code = INTERRUPTED
     except Exception as error:
         if "--debug" in arguments:
             raise
         code = _report(error)
-    if code in (INTERRUPTED, TERMINATED):
-        _complain("interrupted" if code == INTERRUPTED else "terminated")
+    if code == INTERRUPTED:
+        code = TERMINATED if _terminated.is_set() else INTERRUPTED
+        _complain("terminated" if _terminated.is_set() else "interrupted")
     return code if isinstance(code, int) else 0
 
 
@@ -106,7 +108,12 @@ def main() -> None:
 
 
 def _terminate(*_: object) -> None:
-    raise _Terminated
+    """Do what Ctrl-C would do at this moment, which a command may have changed."""
+    _terminated.set()
+    handler = signal.getsignal(signal.SIGINT)
+    if not callable(handler):  # A shell may ignore Ctrl-C for what runs in the background.
+        raise KeyboardInterrupt
+    handler(signal.SIGINT, None)
 
 
 def _report(error: Exception) -> int:

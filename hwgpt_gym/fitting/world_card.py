@@ -9,6 +9,7 @@ import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.dataset.measurements import Dataset
+from hwgpt_gym.fitting.richer_process import RicherProcess
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum.solver import solve
 from hwgpt_gym.search_space import EMBED_DIM, Architecture
@@ -105,10 +106,21 @@ def certainty_rows(scales: Iterable[str]) -> Table:
 
 
 def upstream_rows(dataset: Dataset) -> Table:
-    """Tabulate how upstream's predictor differs from the chain model on exact fronts; no rows without its file."""
+    """Tabulate how upstream's predictor differs from the chain model on exact fronts; no rows without its file.
+
+    Where upstream's predictor is no teacher, the last column has the correlation, by width, of its differences with
+    those of the richer process: whether what judges the chain model agrees with it.
+    """
     import pandas
 
-    header = ["scale", "fronts", "mean difference % by width", "mean abs. difference %", "in worlds' deviations"]
+    header = [
+        "scale",
+        "architectures",
+        "mean difference % by width",
+        "mean abs. %",
+        "worlds' deviations",
+        "correlation",
+    ]
     path = dataset.path / FRONTS_FILE
     if not path.is_file():
         return header, []
@@ -125,7 +137,14 @@ def upstream_rows(dataset: Dataset) -> Table:
         width = encoded[:, EMBED_DIM]
         by_width = [100.0 * float(difference[width == e].mean()) for e in range(3)]
         cells = [_triple(by_width, 2), f"{100.0 * np.abs(difference).mean():.2f}"]
-        rows.append([scale, str(len(encoded)), *cells, f"{np.median(np.abs(difference / deviation)):.1f}"])
+        cells += [f"{np.median(np.abs(difference / deviation)):.1f}", ""]
+        if "teacher.intercept" not in worlds.tensors:
+            measurements = dataset[scale]
+            process = RicherProcess(measurements.space, measurements.encoded, np.log(measurements.perplexity))
+            judged = process.predict(encoded) - worlds.nominal["perplexity"].predict(encoded)
+            correlations = [float(np.corrcoef(difference[width == e], judged[width == e])[0, 1]) for e in range(3)]
+            cells[-1] = _triple(correlations, 2)
+        rows.append([scale, str(len(encoded)), *cells])
     return header, rows
 
 

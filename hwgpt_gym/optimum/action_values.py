@@ -9,15 +9,16 @@ log-perplexity, for every combination of their counts. The choices of one decisi
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.objective import Objective
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_array, shown
+from hwgpt_gym.objective import Limit, Objective, as_objective
 from hwgpt_gym.optimum.completions import (
     CountRewards,
     Decision,
@@ -151,10 +152,14 @@ class ActionValues:
         return lost
 
     def _check_problem(self, problem: Rows | None, rows: int) -> Rows:
-        problem = np.zeros(rows, dtype=np.intp) if problem is None else np.asarray(problem)
-        last = len(self._problems) - 1
+        if problem is None:
+            return np.zeros(rows, dtype=np.intp)
+        problem, last = (
+            check_array("problem", problem, "iu", "positions of problems").astype(np.intp),
+            len(self._problems) - 1,
+        )
         if problem.shape != (rows,) or np.any((problem < 0) | (problem > last)):
-            raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {problem!r}")
+            raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {shown(problem)}")
         return problem
 
     def _of_groups(self, problem: Rows) -> FloatArray:
@@ -226,14 +231,15 @@ def _equal_rows(values: IntArray) -> Iterator[tuple[Rows, int]]:
 _CACHE: WeakKeyDictionary[Benchmark, OrderedDict[Objective, ActionValues]] = WeakKeyDictionary()
 
 
-def make_action_values(bench: Benchmark, objective: Objective) -> ActionValues:
+def make_action_values(bench: Benchmark, objective: Objective | Mapping[str, Limit]) -> ActionValues:
     """Return the values of an objective; those used last are kept for as long as the benchmark lives.
 
     Raises:
         ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`), or a limited cost depends
             on the device and the benchmark is not of one.
     """
-    cached = _CACHE.setdefault(bench, OrderedDict())
+    cached = _CACHE.setdefault(check_benchmark(bench), OrderedDict())
+    objective = as_objective(objective)
     if objective not in cached:
         cached[objective] = ActionValues(bench.chain_model("perplexity"), [Problem.of(objective.bind(bench))])
     cached.move_to_end(objective)
@@ -242,12 +248,12 @@ def make_action_values(bench: Benchmark, objective: Objective) -> ActionValues:
     return cached[objective]
 
 
-def action_values(bench: Benchmark, objective: Objective, encoded: npt.ArrayLike) -> FloatArray:
+def action_values(bench: Benchmark, objective: Objective | Mapping[str, Limit], encoded: npt.ArrayLike) -> FloatArray:
     """Return the exact optimal value of every action in many states.
 
     Args:
         bench: The benchmark, of one device if a constraint depends on the device.
-        objective: The objective.
+        objective: The objective, or just the constraints.
         encoded: Partial architectures, integers ``(n, D)``, -1 where undecided: the next decision of each is the first
             that is not taken, in the encoding's order.
 
@@ -268,7 +274,7 @@ def action_values(bench: Benchmark, objective: Objective, encoded: npt.ArrayLike
     return make_action_values(bench, objective)(encoded)
 
 
-def best_completion(bench: Benchmark, objective: Objective, encoded: npt.ArrayLike) -> Encoded:
+def best_completion(bench: Benchmark, objective: Objective | Mapping[str, Limit], encoded: npt.ArrayLike) -> Encoded:
     """Return the architecture of the greatest reward that begins as each partial architecture does, ``int8 (n, D)``.
 
     Args:
@@ -282,7 +288,7 @@ def best_completion(bench: Benchmark, objective: Objective, encoded: npt.ArrayLi
     return make_action_values(bench, objective).complete(encoded)
 
 
-def episode_regret(bench: Benchmark, objective: Objective, encoded: npt.ArrayLike) -> FloatArray:
+def episode_regret(bench: Benchmark, objective: Objective | Mapping[str, Limit], encoded: npt.ArrayLike) -> FloatArray:
     """Return what every decision of complete architectures lost.
 
     Args:

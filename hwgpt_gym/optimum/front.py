@@ -14,7 +14,8 @@ from functools import cached_property
 
 import numpy as np
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_list
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.pareto import losses_sign, non_dominated
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace
@@ -71,7 +72,7 @@ def pareto_front(
         ValueError: If there is not exactly one of perplexity and accuracy or no cost, a metric is repeated or
             unknown, or depends on the device and the benchmark is not of one, or the confidence is not legal.
     """
-    metrics = tuple(metrics)
+    metrics = tuple(check_list("metrics", metrics, "metrics"))
     quality, costs = _split(bench, metrics)
     tables = chain_tables(bench.chain_model(quality), greatest=not METRICS[quality].lower_is_better)
     cautious = {} if confidence is None else {metric: bench.cautious_cost(metric, confidence) for metric in costs}
@@ -87,6 +88,7 @@ def pareto_front(
 
 def _split(bench: Benchmark, metrics: tuple[str, ...]) -> tuple[str, dict[str, CountModel]]:
     """Return the one quality metric and the models of the costs, checked."""
+    check_benchmark(bench)
     qualities = [metric for metric in metrics if get_metric(metric).kind == "quality"]
     costs = [metric for metric in metrics if METRICS[metric].kind == "cost"]
     if len(qualities) != 1 or not costs or len(set(costs)) < len(costs):

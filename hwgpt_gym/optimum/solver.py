@@ -19,9 +19,10 @@ from functools import cached_property
 
 import numpy as np
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_integer, check_type, is_number, shown
 from hwgpt_gym.metrics import get_metric
-from hwgpt_gym.objective import BoundObjective, Limit, Objective
+from hwgpt_gym.objective import BoundObjective, Limit, Objective, as_objective
 from hwgpt_gym.optimum.worlds import Certainty, certainties
 from hwgpt_gym.penalties import Outcome, get_penalty
 from hwgpt_gym.search_space import FIRST_LAYER, Architecture, Encoded, FloatArray, Group, SearchSpace
@@ -112,7 +113,10 @@ def solve(
         >>> optimum.keeps_limits, optimum.title
         (True, 'certified constrained optimum')
     """
-    objective = Objective(objective) if isinstance(objective, Mapping) else objective
+    check_benchmark(bench)
+    # Before the optimum is looked for: zero is none, and everything else is checked with the worlds.
+    check_integer("worlds", worlds, 0)
+    objective = as_objective(objective)
     if confidence is not None:
         objective = replace(objective, confidence=confidence)
     bound = objective.bind(bench)
@@ -123,17 +127,17 @@ def solve(
     return optimum
 
 
-def worst(bench: Benchmark, objective: Objective) -> Optimum:
+def worst(bench: Benchmark, objective: Objective | Mapping[str, Limit]) -> Optimum:
     """Find the architecture of the least reward, of these that of the greatest perplexity.
 
     Args:
         bench: As for :func:`solve`.
-        objective: The objective.
+        objective: The objective, or just the constraints.
 
     Raises:
         ValueError: If the objective does not fit the benchmark (see :meth:`Objective.bind`).
     """
-    bound = objective.bind(bench)
+    bound = as_objective(objective).bind(check_benchmark(bench))
     tables = chain_tables(bench.chain_model("perplexity"), greatest=True)
     rewards = _rewards(bench, bound, tables)
     keys = _keys(bench, bound, sign=-1.0)
@@ -146,7 +150,15 @@ def runner_up(bench: Benchmark, optimum: Optimum) -> Optimum:
     Args:
         bench: The benchmark that was solved.
         optimum: What :func:`solve` found.
+
+    Raises:
+        TypeError: If it is no optimum, or ``bench`` no benchmark.
+        ValueError: If the optimum is of another scale.
     """
+    check_benchmark(bench)
+    check_type("optimum", optimum, Optimum, "an Optimum, as solve returns it")
+    if optimum.space != bench.space:
+        raise ValueError(f"optimum must be of scale {bench.scale!r}, got one of scale {optimum.space.scale!r}")
     tables = chain_tables(bench.chain_model("perplexity"))
     rewards = _rewards(bench, optimum.objective, tables)
     own = Group(*optimum.encoded[0, :FIRST_LAYER].tolist())
@@ -174,6 +186,7 @@ def extremes(bench: Benchmark, metric: str) -> Extremes:
     Raises:
         ValueError: If the metric is unknown, or depends on the device and the benchmark is not of one.
     """
+    check_benchmark(bench)
     if get_metric(metric).kind == "quality":
         model = bench.chain_model(metric)
         encoded = np.concatenate(chain_extremes(model)[2:])
@@ -199,8 +212,9 @@ def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
         ValueError: If the metric is no cost, or depends on the device and the benchmark is not of one, or the limit
             is not finite.
     """
-    if not np.isfinite(limit):
-        raise ValueError(f"limit must be finite, got {limit!r}")
+    check_benchmark(bench)
+    if not is_number(limit) or not np.isfinite(limit):
+        raise ValueError(f"limit must be a finite number, got {shown(limit)}")
     cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
 
     def distances(group: Group) -> FloatArray:
@@ -220,7 +234,7 @@ def _rewards(bench: Benchmark, bound: BoundObjective, tables: ChainTables) -> Sc
     def rewards(group: Group) -> FloatArray:
         states = tables.states(group.depth)
         quality = bound.quality_of_log(tables.values(group))
-        return bound.outcome(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs]).reward
+        return bound.rewards(quality, [cost_matrix(cost, group, states) / limit for cost, limit in costs])
 
     return rewards
 

@@ -13,6 +13,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_array
+from hwgpt_gym.encoding import read_only
 from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import BLOCK_STARTS, COUNT_FEATURES, Features, block_layout, extract
 
@@ -44,7 +46,7 @@ class ChainModel:
         head_count: ``float64 (3, 3, 2, 5)``.
         cross: ``float64 (3, 3, 2, 5, 5)``.
 
-    Entries of layers beyond the depth are zero.
+    Entries of layers beyond the depth are zero. The arrays are read-only views.
 
     Raises:
         ValueError: If a shape is wrong, a number is not finite or an entry beyond the depth is not zero.
@@ -81,11 +83,12 @@ class ChainModel:
 
     def __post_init__(self) -> None:
         for name, shape in self.shapes(self.space).items():
-            array = getattr(self, name)
+            array = check_array(name, getattr(self, name), "iuf", "numbers")
             if array.shape != shape:
                 raise ValueError(f"{name} must have shape {shape}, got {array.shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite")
+            object.__setattr__(self, name, read_only(array))
         for depth, n_layer in enumerate(self.space.depths):
             beyond = [
                 getattr(self, f"{chain}{reach}")[:, depth, :, max(n_layer - distance, 0) :]

@@ -15,6 +15,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_array
+from hwgpt_gym.encoding import read_only
 from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, Group, IntArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, extract
 
@@ -33,7 +35,8 @@ class CountModel:
         mlp: The cost of a layer's MLP, ``float64 (3, 2, 3)``.
         head: The cost of a layer's attention, ``float64 (3, 2, 3)``.
 
-    All three may have a leading axis of devices, ``(devices, …)``; predictions then have a trailing one.
+    All three may have a leading axis of devices, ``(devices, …)``; predictions then have a trailing one. They are
+    read-only views.
 
     Raises:
         ValueError: If a shape is wrong or a number is not finite.
@@ -51,13 +54,14 @@ class CountModel:
         return {"base": GROUP_SHAPE, "mlp": (widths, biases, NUM_CHOICES), "head": (widths, biases, NUM_CHOICES)}
 
     def __post_init__(self) -> None:
-        devices = self.base.shape[:-3]
+        devices = np.shape(self.base)[:-3]
         for name, shape in self.shapes().items():
-            array = getattr(self, name)
+            array = check_array(name, getattr(self, name), "iuf", "numbers")
             if array.shape != (*devices, *shape) or len(devices) > 1:
                 raise ValueError(f"{name} must have shape {shape} or (devices, *{shape}), got {array.shape}")
             if not np.isfinite(array).all():
                 raise ValueError(f"{name} must be finite")
+            object.__setattr__(self, name, read_only(array))
 
     def __getitem__(self, device: int | list[int]) -> CountModel:
         """Return the model of one device (without a device axis), or of several (with one), by index."""
@@ -137,6 +141,11 @@ class CountModel:
 
         Both are what :meth:`predict` gives for an architecture of equal layers, to the last bit.
         """
+        low, high = self._extremes
+        return low.copy(), high.copy()
+
+    @cached_property
+    def _extremes(self) -> tuple[FloatArray, FloatArray]:
         table = self._table
         column = (slice(None),) + (None,) * (table.ndim - 2)
         n_layer = np.array([self.space.depths[group.depth] for group in GROUPS], dtype=np.float64)

@@ -41,17 +41,29 @@ def unmeetable(costs: Mapping[str, Cost], limits: Mapping[str, float]) -> str | 
             return f"meets {metric} <= {limit!r}: the least value that can be met is {least!r}"
     if len(limits) < 2:
         return None
-    factor = np.inf
-    for group in GROUPS:
-        states = count_states(next(iter(costs.values())).space.depths[group.depth])
-        ratios = [cost_matrix(costs[metric], group, states) / limit for metric, limit in limits.items()]
-        factor = min(factor, float(np.max(ratios, axis=0).min()))
+    # Mostly an architecture of equal layers keeps them already: there are few, so they are looked at first.
+    if _least_factor(costs, limits, equal_layers=True) <= 1.0:
+        return None
+    factor = _least_factor(costs, limits)
     if factor <= 1.0:
         return None
     return (
         f"meets all of {dict(limits)} at once, though each alone can be met: the least factor on all limits that can "
         f"be met is {factor!r}"
     )
+
+
+def _least_factor(costs: Mapping[str, Cost], limits: Mapping[str, float], *, equal_layers: bool = False) -> float:
+    """Return the least factor on all limits at which an architecture (of equal layers) keeps them."""
+    factor = np.inf
+    space = next(iter(costs.values())).space
+    for group in GROUPS:
+        states = count_states(space.depths[group.depth])
+        if equal_layers:
+            states = states[np.isin(states, (0, space.depths[group.depth])).all(axis=1)]
+        ratios = [cost_matrix(costs[metric], group, states) / limit for metric, limit in limits.items()]
+        factor = min(factor, float(np.max(ratios, axis=0).min()))
+    return factor
 
 
 def least_jump(tables: ChainTables, costs: Sequence[Cost], limits: Sequence[float], earn: Earn) -> float:

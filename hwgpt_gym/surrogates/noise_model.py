@@ -8,6 +8,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import check_array
+from hwgpt_gym.encoding import read_only
 from hwgpt_gym.search_space import FloatArray
 
 _TAIL: Final = (0.0, 0.001, 0.0025, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075)
@@ -38,6 +40,8 @@ class NoiseModel:
     repeat: FloatArray
 
     def __post_init__(self) -> None:
+        for name in ("session", "repeat"):
+            object.__setattr__(self, name, read_only(check_array(name, getattr(self, name), "iuf", "numbers")))
         devices = self.session.shape[0] if self.session.ndim else 0
         if self.session.shape != (devices, 3, len(LEVELS)):
             raise ValueError(f"session must have shape (devices, 3, {len(LEVELS)}), got {self.session.shape}")

@@ -1,7 +1,7 @@
 """Storing surrogates: one safetensors file a scale, with a JSON document in its metadata.
 
 The document names the devices in the order of the arrays, so that nobody has to rely on an order that is written down
-elsewhere, and holds the SHA-256 of every array, which loading checks.
+elsewhere, and holds the SHA-256 of every array and its own, which loading checks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.files import replacing
+from hwgpt_gym.checks import shown
+from hwgpt_gym.files import read_json, replacing
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SearchSpace, get_search_space
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -26,6 +27,7 @@ from hwgpt_gym.surrogates.noise_model import NoiseModel
 SCHEMA_VERSION: Final = 2
 WEIGHTS_FOLDER: Final = Path(__file__).parent / "weights"
 _METADATA_KEY: Final = "hwgpt_gym"
+_OWN_DIGEST: Final = "metadata_sha256"
 _CHAIN_METRICS: Final = ("perplexity", "accuracy")
 
 
@@ -101,6 +103,7 @@ def save_surrogates(surrogates: Surrogates, path: Path) -> None:
         "sha256": {name: _digest(array) for name, array in tensors.items()},
         "ranges": {name: list(bounds) for name, bounds in surrogates.ranges.items()},
     }
+    document[_OWN_DIGEST] = _digest_document(document)
     # One key, because safetensors does not promise an order of several.
     content = save(tensors, metadata={_METADATA_KEY: json.dumps(document, sort_keys=True)})
     with replacing(path, parents=True) as temporary:
@@ -125,8 +128,10 @@ def read_surrogates(path: Path) -> Surrogates:
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
     try:
-        document = _check_document(json.loads(text))
+        document = _check_document(read_json(path, text))
         _check_digests(tensors, document["sha256"])
+        if document.get(_OWN_DIGEST) != _digest_document(document):
+            raise ValueError("the metadata do not have the SHA-256 that they say: the file is damaged")
         return _assemble(document, tensors)
     except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}") from error
@@ -135,17 +140,17 @@ def read_surrogates(path: Path) -> Surrogates:
 def _check_document(document: Any) -> dict[str, Any]:
     """Return the metadata, checked as far as loading relies on it."""
     if not isinstance(document, dict):
-        raise ValueError(f"the metadata must be an object, got {document!r}")
+        raise ValueError(f"the metadata must be an object, got {shown(document)}")
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema version {version!r}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+        raise ValueError(f"schema version {shown(version)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
     devices, digests, ranges = (document.get(key) for key in ("devices", "sha256", "ranges"))
     if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
-        raise ValueError(f"'devices' must be a list of names, got {devices!r}")
+        raise ValueError(f"'devices' must be a list of names, got {shown(devices)}")
     if not isinstance(digests, dict):
-        raise ValueError(f"'sha256' must be an object of checksums by array, got {digests!r}")
+        raise ValueError(f"'sha256' must be an object of checksums by array, got {shown(digests)}")
     if not isinstance(ranges, dict) or not all(name in _CHAIN_METRICS and _is_range(ranges[name]) for name in ranges):
-        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {ranges!r}")
+        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {shown(ranges)}")
     return document
 
 
@@ -167,6 +172,12 @@ def _check_digests(tensors: Mapping[str, np.ndarray], digests: Mapping[str, Any]
 def _digest(array: np.ndarray) -> str:
     """Return the SHA-256 of an array's bytes, in C order."""
     return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _digest_document(document: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of the metadata as they are written, without the digest itself."""
+    content = {key: value for key, value in document.items() if key != _OWN_DIGEST}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _assemble(document: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Surrogates:

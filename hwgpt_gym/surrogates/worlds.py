@@ -19,8 +19,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.checks import check_integer
-from hwgpt_gym.files import replacing
+from hwgpt_gym.checks import check_integer, shown
+from hwgpt_gym.encoding import read_only
+from hwgpt_gym.files import read_json, replacing
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray, SearchSpace, get_search_space
 from hwgpt_gym.surrogates.centred import Arrays, unpack
@@ -243,19 +244,20 @@ def read_worlds(path: Path, surrogates: Surrogates) -> Worlds:
         raise FileNotFoundError(f"there are no worlds at {path}")
     try:
         with safe_open(path, framework="np") as file:
-            document = json.loads((file.metadata() or {}).get(_METADATA_KEY, "{}"))
+            text = (file.metadata() or {}).get(_METADATA_KEY, "{}")
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
-    if document.get("schema_version") != SCHEMA_VERSION:
-        found = document.get("schema_version")
-        raise ValueError(f"{path} has schema version {found!r}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+    document = read_json(path, text)
+    found = document.get("schema_version") if isinstance(document, dict) else document
+    if found != SCHEMA_VERSION:
+        raise ValueError(f"{path} has schema version {shown(found)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
     if document.pop("sha256", None) != _sha256(document, tensors):
         raise ValueError(f"{path} is damaged: its content is not that of its SHA-256")
     nominal = {"perplexity": surrogates.perplexity, "accuracy": surrogates.accuracy}
-    if document["nominal_sha256"] != fingerprint(*nominal.values()):
+    if document.get("nominal_sha256") != fingerprint(*nominal.values()):
         raise ValueError(f"{path} holds worlds of other surrogates: draw them anew with hwgpt-gym surrogates worlds")
-    return Worlds(surrogates.space, nominal, tensors, document)
+    return Worlds(surrogates.space, nominal, {name: read_only(part) for name, part in tensors.items()}, document)
 
 
 def _sha256(document: Mapping[str, Any], tensors: Mapping[str, np.ndarray]) -> str:

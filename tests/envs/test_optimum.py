@@ -140,7 +140,14 @@ def test_limits_that_nothing_keeps_are_refused_at_once(penalty: str) -> None:
             env.reset(options={"constraint": {"latency_ms": 20.0}, **given})
     _, info = env.reset(options={"device": "a100", "constraint": {"latency_ms": 20.0}})
     assert info["constraint"] == {"latency_ms": 20.0}
-    assert gym.make("HWGPT-v0", device="p100", constraint={"latency_ms": 20.0}, penalty="hinge").unwrapped.optimum()
+
+
+def test_other_penalties_warn_of_limits_that_nothing_keeps() -> None:
+    with pytest.warns(UserWarning, match="no architecture of scale 's' on p100 meets latency_ms <= 20.0: the least"):
+        env = gym.make("HWGPT-v0", device="p100", constraint={"latency_ms": 20.0}, penalty="hinge")
+    optimum = env.unwrapped.optimum()
+    assert not optimum.keeps_limits
+    assert optimum.constrained is None
 
 
 @pytest.mark.parametrize("scale", ["s", pytest.param("l", marks=pytest.mark.slow)])

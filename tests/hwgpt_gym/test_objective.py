@@ -155,7 +155,7 @@ def test_on_several_devices_the_jump_differs() -> None:
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
-@pytest.mark.parametrize("limit", [1e200, 1e-310, 1e-5, 1e7])
+@pytest.mark.parametrize("limit", [1e200, 1e-310, 1e-5, 1e9])
 def test_limits_beyond_what_makes_sense_are_refused(bench: Benchmark, penalty: str, limit: float) -> None:
     with pytest.raises(ValueError, match=r"limit of 'latency_ms' must be from .* to .* \(0.001 of the least to 1000"):
         Objective({"latency_ms": limit}, penalty).bind(bench)

@@ -76,6 +76,16 @@ def test_native_is_thirty_times_sync() -> None:
     assert native >= 30 * sync
 
 
+def test_jumps_of_contexts_are_looked_up() -> None:
+    exact, hinge, regret = (
+        vector_rate(LANES, 108, **OPTIONS["contexts"], **options)
+        for options in ({"penalty": "exact"}, {"penalty": "hinge"}, {"penalty": "exact", "regret": True})
+    )
+    print(f"\ncontexts: exact {exact:,.0f} decisions/s, hinge {hinge:,.0f}, exact with regret {regret:,.0f}")
+    assert exact >= 0.6 * hinge
+    assert regret >= 0.5 * hinge
+
+
 @cpu_time
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
 def test_scalar_environment(benchmark: Any, scale: str) -> None:

@@ -18,8 +18,8 @@ from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import ActionValues, Problem, action_values, best_completion, episode_regret, solve
 from hwgpt_gym.optimum.action_values import make_action_values
-from hwgpt_gym.penalties import PENALTIES
-from hwgpt_gym.search_space import BIAS, FIRST_LAYER, N_LAYER, NOT_SET, Encoded
+from hwgpt_gym.penalties import PENALTIES, Penalty
+from hwgpt_gym.search_space import BIAS, FIRST_LAYER, N_LAYER, NOT_SET, Encoded, FloatArray
 from small_spaces import TINY, all_metrics, everything, random_benchmark
 
 CLOSE = {"rtol": 1e-14, "atol": 1e-12}  # Random costs and weights make rewards far greater than 1.
@@ -88,16 +88,21 @@ def test_who_sits_on_a_limit_is_on_the_same_side_of_it(penalty: Any, seed: int, 
     assert_values_are_those_of_brute_force(bench, Objective(limits, penalty))
 
 
+@pytest.mark.parametrize("confidence", [None, 0.95])
 @pytest.mark.parametrize("penalty", PENALTIES)
 @pytest.mark.parametrize(("scale", "device"), [("s", "a6000"), ("s", "cpu_xeon_gold"), ("m", "h100"), ("l", "v100")])
-def test_the_root_is_worth_the_optimum_and_the_best_choices_lead_to_it(scale: str, device: str, penalty: Any) -> None:
+def test_the_root_is_worth_the_optimum_and_the_best_choices_lead_to_it(
+    scale: str, device: str, penalty: Any, confidence: float | None
+) -> None:
     bench = shipped(scale, device)
-    objective = Objective({"latency_ms": "p30", "params": "p60"}, penalty)
+    objective = Objective({"latency_ms": "p30", "params": "p60"}, penalty, confidence=confidence)
     optimum = solve(bench, objective)
     root = np.full((1, bench.space.num_decisions), NOT_SET)
     assert action_values(bench, objective, root).max() == pytest.approx(optimum.reward, rel=0.0, abs=1e-12)
-    found = optimum.objective.evaluate(bench.evaluate(best_completion(bench, objective, root)))
-    assert found.reward[0] == pytest.approx(optimum.reward, rel=0.0, abs=1e-12)
+    found = best_completion(bench, objective, root)
+    bound = optimum.objective
+    earned = bound.evaluate(bench.evaluate(found), margins=bound.margins(found)).reward[0]
+    assert earned == pytest.approx(optimum.reward, rel=0.0, abs=1e-12)
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)
@@ -206,7 +211,7 @@ def test_errors_name_the_row() -> None:
         action_values(bench, objective, legal)
     with pytest.raises(ValueError, match=r"shape \(n, 27\) at scale 's', got \(27,\)"):
         action_values(bench, objective, legal[0])
-    with pytest.raises(ValueError, match="integers"):
+    with pytest.raises(TypeError, match="integers"):
         action_values(bench, objective, legal.astype(float))
     with pytest.raises(ValueError, match=r"encoded\[0, 0\] \(embed_dim\) is -1, legal choices are 0 to 2"):
         episode_regret(bench, objective, np.full((1, 27), -1))
@@ -226,3 +231,16 @@ def test_tables_are_kept_for_few_objectives_and_no_longer_than_the_benchmark() -
     gc.collect()
     assert of_bench() is None
     assert kept[-1]() is None
+
+
+def test_penalties_that_bend_quality_are_refused() -> None:
+    bench = shipped("s", "a6000")
+
+    def halve_square(quality: FloatArray, ratios: Any, weight: float, jump: Any) -> FloatArray:
+        return 0.5 * quality**2
+
+    penalties = {**PENALTIES, "bent": Penalty("bent", 1.0, "quality ** 2 / 2", "none", halve_square)}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("hwgpt_gym.penalties.PENALTIES", penalties)
+        with pytest.raises(ValueError, match="affine in quality"):
+            action_values(bench, Objective({"latency_ms": "p30"}, "bent"), np.full((1, 27), NOT_SET))
