@@ -19,6 +19,9 @@ from hwgpt_gym.agents.amortised.weights import read_policy, save_policy, shipped
 from hwgpt_gym.cli import app as cli
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.devices import register_device
+from hwgpt_gym.onboarding.fit import fit_table
+from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
 from small_spaces import TINY, everything, random_benchmark
 
@@ -228,6 +231,29 @@ def test_recommendations_have_alternatives():
         recommend("a6000", {"latency_ms": "p40"}, beam=0)
     with pytest.raises(ValueError, match="no architecture of scale"):
         recommend("a6000", {"latency_ms": 1.0})
+
+
+def test_a_registered_device_of_ones_own_is_answered_for(monkeypatch, tmp_path):
+    """Its costs come from a table of measurements, of a device like none that is shipped."""
+    monkeypatch.setenv("HWGPT_DEVICES", str(tmp_path / "devices"))
+    bench = Benchmark("s", "cpu_amd_7502")
+    encoded = bench.space.sample(np.random.default_rng(2), 60)
+    values = bench.evaluate(encoded, ["latency_ms", "flops"])
+    latency = 0.5 * values["latency_ms"] + 4e-10 * values["flops"]
+    lines = [f"{name},{value!r}" for name, value in zip(bench.space.decode(encoded), latency.tolist(), strict=True)]
+    table = tmp_path / "mine.csv"
+    table.write_text("\n".join(["architecture,latency_ms", *lines]) + "\n")
+    profile = DeviceProfile("mine", "My device", fit_table(table))
+    with pytest.raises(ValueError, match="unknown device"):
+        recommend("mine", {"latency_ms": "p30"})
+    register_device(profile)
+    found = recommend("mine", {"latency_ms": "p30"}, beam=4)
+    assert found.choice.keeps_limits
+    assert found.optimum.objective.bench.devices[0].name == "mine"
+    assert found.regret < 0.02
+    cautious = recommend("mine", {"latency_ms": "p30"}, beam=4, confidence=0.95)
+    assert cautious.choice.keeps_limits
+    assert cautious.metrics["latency_ms"] < cautious.optimum.objective.limits["latency_ms"]
 
 
 def test_the_command_line_recommends_and_scores(capsys, tmp_path):
