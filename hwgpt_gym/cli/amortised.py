@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -155,7 +155,7 @@ def table(
     policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
     found = {width: evaluate(policy, width, device or UNSEEN, metrics, strict=strict) for width in beam}
     if plot:
-        title = f"Regret × 1,000 at scale {policy.space.scale}, beam {beam[0]}"
+        title = f"Regret × 1,000 at scale {policy.space.scale}, {_answer(beam[0])}"
         save_figure(draw_heat_map(found[beam[0]], title), plot)
         messages.print(f"Picture: {plot}", soft_wrap=True)
     if as_json:
@@ -163,7 +163,7 @@ def table(
         return
     rows = [
         (
-            "greedy" if width == 1 else f"beam {width}",
+            _answer(width),
             *(f"{own.summary()[key]:.5f}" for key in _SUMMARY),
             f"{own.kept.mean():.0%}",
         )
@@ -174,7 +174,11 @@ def table(
     output.print(make_table(title, ("answer", *_SUMMARY, "limits kept"), rows, right=(1, 2, 3, 4)))
 
 
-_SUMMARY = ("mean", "median", "worst")
+_SUMMARY: Final = ("mean", "median", "worst")
+
+
+def _answer(beam: int) -> str:
+    return "greedy" if beam == 1 else f"beam {beam}"
 
 
 @amortised_app.command("curves")

@@ -1,6 +1,8 @@
 """The policy for every device: what it sees, what it is taught, and what it answers."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -25,7 +27,10 @@ from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
 from small_spaces import TINY, everything, random_benchmark
 
-pytestmark = pytest.mark.torch
+
+def test_importing_loads_no_torch():
+    command = "import sys, hwgpt_gym.agents.amortised; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
 
 
 def tables_of(bound):
@@ -123,7 +128,9 @@ def test_open_choices_are_those_with_a_completion_that_keeps_the_limits(constrai
 def test_a_tiny_training_learns():
     policy = AmortisedTraining(iterations=10, problems=32, hidden=96).train()
     untrained = AmortisedTraining(iterations=1, problems=1, hidden=96).train()
-    before, after = (evaluate(own, devices=("a6000",), levels=(20, 50, 70, 90)).regret.mean() for own in (untrained, policy))
+    before, after = (
+        evaluate(own, devices=("a6000",), levels=(20, 50, 70, 90)).regret.mean() for own in (untrained, policy)
+    )
     assert after < 0.5 * before
 
 
