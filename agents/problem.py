@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_integer, check_list, check_type, shown
+from hwgpt_gym.checks import check_integer, check_list, check_type, echo
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import BoundObjective, Limit, Objective, as_objective
 from hwgpt_gym.onboarding.devices import content_of
@@ -36,6 +36,7 @@ class BudgetExceededError(RuntimeError):
 
 def small_seed(seed: int) -> int:
     """Return a seed for libraries that take none from 2**32 on: a smaller one is itself, a greater one is hashed."""
+    check_integer("seed", seed, 0)
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
@@ -207,7 +208,7 @@ def _check_trade_off(benchmark: Benchmark, trade_off: Sequence[str]) -> tuple[st
     metrics = tuple(check_list("trade_off", trade_off, "at least two metrics"))
     benchmark.check_one_device(metrics)
     if len(set(metrics)) != len(metrics) or len(metrics) < 2:
-        raise ValueError(f"trade_off must list at least two different metrics, got {shown(trade_off)}")
+        raise ValueError(f"trade_off must list at least two different metrics, got {echo(trade_off)}")
     return metrics
 
 

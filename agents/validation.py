@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from hwgpt_gym.agents.result import SearchResult
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_type
 from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import FloatArray
 
@@ -36,6 +37,9 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     """
     from hwgpt_gym.optimum import solve
 
+    check_type("path", path, str | os.PathLike, "a path")
+    if benchmark is not None:
+        check_benchmark(benchmark, "benchmark")
     result = SearchResult.load(path)
     if benchmark is None:
         device = None if result.device is None else find_device(result.device, result.device_content)

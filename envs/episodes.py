@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.construction import Construction, Lanes
 from hwgpt_gym.envs.rewards import Reward, shown
 from hwgpt_gym.envs.task import Score, Task
@@ -152,11 +153,11 @@ class Episodes:
             TypeError: If they are no dictionary.
         """
         if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"options must be a dictionary or None, got {options!r}")
+            raise TypeError(f"options must be a dictionary or None, got {echo(options)}")
         given = dict(options or {})
         unknown = set(given) - set(RESET_OPTIONS)
         if unknown:
-            raise ValueError(f"unknown options {sorted(unknown)}, legal are {list(RESET_OPTIONS)}")
+            raise ValueError(f"unknown options {echo(list(unknown))}, legal are {list(RESET_OPTIONS)}")
         if "constraint" in given and not self.reward.constrained:
             raise ValueError("options['constraint'] has no meaning here: the rewards are unconstrained")
         if given:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.checks import check_array, suggest
+from hwgpt_gym.checks import check_array, echo, suggest
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
         ValueError: If it is neither ``None`` nor a legal one.
     """
     if render_mode is not None and render_mode not in legal:
-        raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
+        raise ValueError(f"render_mode must be None or one of {list(legal)}, got {echo(render_mode)}")
 
 
 def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -47,12 +47,12 @@ def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         ValueError: If there is no such mode.
     """
     try:
-        return AutoresetMode(mode)
+        return AutoresetMode(mode if isinstance(mode, str | AutoresetMode) else "")
     except ValueError:
         values = {item.name.replace("_", "").lower(): item.value for item in AutoresetMode}
-        near = values.get(str(mode).replace("_", "").replace("-", "").lower())
+        near = values.get(echo(mode).strip("'").replace("_", "").replace("-", "").lower())
         raise ValueError(
-            f"autoreset_mode must be one of {list(values.values())}, got {mode!r}"
+            f"autoreset_mode must be one of {list(values.values())}, got {echo(mode)}"
             + (f": write autoreset_mode={near!r}" if near else "")
         ) from None
 
@@ -82,7 +82,7 @@ def check_action(action: SupportsIndex) -> int:
     except TypeError:
         choice = -1
     if not 0 <= choice < NUM_ACTIONS:
-        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {action!r}")
+        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {echo(action)}")
     return choice
 
 

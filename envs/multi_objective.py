@@ -10,6 +10,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.checks import check_between, check_list, echo
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.one_lane import OneLaneEnv
@@ -101,8 +102,8 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         Raises:
             ValueError: If ``gamma`` is not 1.
         """
-        if gamma != 1.0:
-            raise ValueError(f"gamma must be 1, got {gamma!r}: the front is that of undiscounted returns")
+        if check_between("gamma", gamma, 0.0, 1.0) != 1.0:
+            raise ValueError(f"gamma must be 1, got {echo(gamma)}: the front is that of undiscounted returns")
         from hwgpt_gym.optimum.front import pareto_front
 
         task = self._episodes.task
@@ -195,6 +196,7 @@ def _make_reward_space(task: Task) -> spaces.Box:
 
 
 def _check_costs(costs: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(costs, str) or not isinstance(costs, Sequence) or not costs or len(set(costs)) < len(costs):
-        raise ValueError(f"costs must list at least one cost metric, none twice, got {costs!r}")
-    return tuple(get_metric(key, COST_METRICS).key for key in costs)
+    keys = tuple(get_metric(key, COST_METRICS).key for key in check_list("costs", costs, "cost metrics"))
+    if not keys or len(set(keys)) < len(keys):
+        raise ValueError(f"costs must list at least one cost metric, none twice, got {echo(costs)}")
+    return keys

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Never
 
 from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.checks import check_integer, check_list
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.rewards import ScalarReward
@@ -98,9 +98,9 @@ class HWGPTVectorEnv(ManyLaneEnv):
         Raises:
             ValueError: If there is no such lane.
         """
-        numbers = range(self.num_envs) if lanes is None else [operator.index(lane) for lane in lanes]
-        if any(not 0 <= lane < self.num_envs for lane in numbers):
-            raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
+        numbers = list(range(self.num_envs)) if lanes is None else check_list("lanes", lanes, "numbers of lanes")
+        for lane in numbers:
+            check_integer("lanes", lane, 0, self.num_envs - 1)
         return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
 
     def action_values(self) -> FloatArray:

@@ -44,6 +44,7 @@ from hwgpt_gym.search_space import (
     Encoded,
     IntArray,
     SearchSpace,
+    check_space,
 )
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -121,7 +122,7 @@ def mlp_matrices(mlp: str) -> int:
 
 def _sums(space: SearchSpace, encoded: Encoded) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
     """Return embedding width, depth, bias (0 or 1), sum of MLP ratios and sum of heads, each ``int64 (n,)``."""
-    encoded = space.validate(encoded)
+    encoded = check_space(space).validate(encoded)
     n_layer = space.n_layer(encoded)
     ratios, heads = (
         _sum_of_values(encoded[:, columns], values)
@@ -151,6 +152,7 @@ def count_model(space: SearchSpace, metric: Literal["params", "flops"]) -> Count
         ValueError: If it is neither.
     """
     check_choice("metric", metric, ("params", "flops"))
+    check_space(space)
     matrices = MLP_MATRICES["gpt2"]
     embed_dim, depth, bias, ratio, heads = (
         np.asarray(values, dtype=np.float64)

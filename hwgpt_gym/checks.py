@@ -23,7 +23,7 @@ LONGEST_ECHO: Final = 120
 Value = TypeVar("Value")
 
 
-def shown(value: object) -> str:
+def echo(value: object) -> str:
     """Return a value as messages repeat it: its ``repr``, cut if it is long, its kind where it has none."""
     # Arrays and integers beyond a thousand digits take long to write out, or cannot be.
     if isinstance(value, int) and value.bit_length() > 1_000:
@@ -45,7 +45,7 @@ def suggest(value: object, legal: Iterable[str]) -> str:
     names = list(legal)
     text = value[:LONGEST_ECHO].lower() if isinstance(value, str) else ""
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)}"
+    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)[:2_000]}"
 
 
 @overload
@@ -69,7 +69,7 @@ def check_type(name: str, value: Any, kinds: type | UnionType, legal: str) -> An
         TypeError: If it is of none of them.
     """
     if not isinstance(value, kinds):
-        raise TypeError(f"{name} must be {legal}, got {shown(value)}")
+        raise TypeError(f"{name} must be {legal}, got {echo(value)}")
     return value
 
 
@@ -98,11 +98,11 @@ def check_list(name: str, value: Iterable[Value], of: str) -> list[Value]:
         TypeError: If it is none.
     """
     if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list of {of}, got {shown(value)}")
+        raise TypeError(f"{name} must be a list of {of}, got {echo(value)}")
     try:
         return list(value)
     except Exception:  # An array without a dimension says that it can be gone through, and others fail on the way.
-        raise TypeError(f"{name} must be a list of {of}, got {shown(value)}") from None
+        raise TypeError(f"{name} must be a list of {of}, got {echo(value)}") from None
 
 
 def check_array(name: str, value: object, kinds: str, legal: str) -> npt.NDArray[Any]:
@@ -120,10 +120,10 @@ def check_array(name: str, value: object, kinds: str, legal: str) -> npt.NDArray
     try:
         array = np.asarray(value)
     except Exception:  # Whatever says that it can be an array may fail in its own way.
-        raise TypeError(f"{name} must hold {legal}, got {shown(value)}") from None
+        raise TypeError(f"{name} must hold {legal}, got {echo(value)}") from None
     # An empty list has no kind.
     if array.dtype.kind not in kinds and array.size:
-        what = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else shown(value)
+        what = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else echo(value)
         raise TypeError(f"{name} must hold {legal}, got {what}")
     return array
 
@@ -160,7 +160,7 @@ def check_integer(name: str, value: Any, least: int, greatest: int | None = None
     """
     if not is_integer(value) or value < least or (greatest is not None and value > greatest):
         legal = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
-        raise ValueError(f"{name} must be an integer {legal}, got {shown(value)}")
+        raise ValueError(f"{name} must be an integer {legal}, got {echo(value)}")
     return int(value)
 
 
@@ -171,7 +171,7 @@ def check_between(name: str, value: Any, low: float, high: float, *, open_low: b
         ValueError: If it is not.
     """
     if not is_number(value) or not (low < value if open_low else low <= value) or not value <= high:
-        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {shown(value)}")
+        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {echo(value)}")
     return float(value)
 
 
@@ -182,7 +182,7 @@ def check_choice(name: str, value: object, legal: Sequence[str]) -> None:
         ValueError: If it is not.
     """
     if not isinstance(value, str) or value not in legal:
-        raise ValueError(f"{name} must be one of {list(legal)}, got {shown(value)}")
+        raise ValueError(f"{name} must be one of {list(legal)}, got {echo(value)}")
 
 
 def check_extra(module: str, extra: str) -> None:

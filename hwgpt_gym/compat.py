@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_choice, check_flag, check_integer, check_list, shown, suggest
+from hwgpt_gym.checks import check_choice, check_flag, check_integer, check_list, echo, suggest
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import Architecture
 
@@ -206,7 +206,7 @@ class HWGPT:
         """Return metrics by upstream's names, in upstream's units."""
         for name in names:
             if not isinstance(name, str) or name not in _METRICS:
-                raise ValueError(f"unknown metric {shown(name)}: {suggest(name, _METRICS)}")
+                raise ValueError(f"unknown metric {echo(name)}: {suggest(name, _METRICS)}")
         order = [device.name for device in self._benchmark.devices]
         columns = {name: order.index(get_device(name).name) for name in devices}
         encoded = self._architecture().encode()

@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
+from dataclasses import fields
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -25,15 +26,17 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+import torch._dynamo
 import typer
 from gymnasium.vector import AutoresetMode
 from hypothesis import HealthCheck, Phase, given, note, seed, settings
 from hypothesis import strategies as st
 
 import hwgpt_gym.agents
+import hwgpt_gym.agents.ppo.training
 import hwgpt_gym.envs
 from hwgpt_gym import DEVICES, METRICS, Architecture, Benchmark, Device, Objective, SearchSpace, pareto_front, solve
-from hwgpt_gym.agents import AGENTS, BudgetExceededError, SearchProblem, make_agent
+from hwgpt_gym.agents import AGENTS, BudgetExceededError, SearchProblem, Trainable, make_agent
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.cli.app import app, run
 from hwgpt_gym.compat import HWGPT
@@ -48,10 +51,14 @@ from hwgpt_gym.pareto import box
 from hwgpt_gym.penalties import get_penalty
 from hwgpt_gym.surrogates import Surrogates, load_surrogates
 
+# Loaded now, because what a stopped command has begun to import stays half imported.
+assert torch._dynamo
+assert hwgpt_gym.agents.ppo.training
+
 SEED = int(os.environ["HWGPT_FUZZ_SEED"])
 CASES = max(16, settings.default.max_examples // 6)
 """Of each callable: 16, or as many as the profile asks for."""
-COMMAND_CASES = 4 * CASES
+COMMAND_CASES = 2 * CASES
 LONGEST_MESSAGE = 2_500
 PATIENCE = 60.0
 """Seconds after which a call hangs."""
@@ -88,6 +95,22 @@ MODULES = (
     "hwgpt_gym.surrogates",
 )
 """What the documentation calls; ``fitting``, ``dataset`` and ``onboarding`` read files, and have tests of their own."""
+
+
+PLAIN = (tuple, BaseException, Trainable)
+INNER = (
+    "agents.random_search.RandomSearch.search",
+    "encoding.layers_of",
+    "encoding.read_only",
+    "interop.dataframe.names_of",
+    "objective.BoundObjective.jump_table",
+    "objective.BoundObjective.outcome",
+    "objective.BoundObjective.quality",
+    "objective.BoundObjective.quality_of_log",
+    "penalties.keeps",
+    "penalties.outcome",
+)
+"""What :meth:`Agent.run` calls, and arithmetic on arrays that were checked before, in every step of environments."""
 
 
 class Hostile:
@@ -190,6 +213,7 @@ def legal_values() -> dict[str, list[Any]]:
         "score": ["latency"],
         "score_name": ["latency"],
         "worlds": [0],
+        "callback": [None, lambda _: None],
     }
 
 
@@ -227,16 +251,16 @@ def public_names() -> Iterator[tuple[str, Any, type | None]]:
             value = getattr(module, name)
             if not callable(value) or not is_ours(value) or not hasattr(value, "__qualname__"):
                 continue
-            if inspect.isclass(value) and (issubclass(value, tuple | BaseException) or inspect.isabstract(value)):
+            if inspect.isclass(value) and (issubclass(value, PLAIN) or inspect.isabstract(value)):
                 continue  # Plain containers hold what they are given.
             found[f"{value.__module__}.{value.__qualname__}"] = (value, None)
     for kind in RECEIVERS:
         for name, member in inspect.getmembers(kind, inspect.isroutine):
             if (not name.startswith("_") or name == "__call__") and is_ours(member):
                 found[f"{kind.__module__}.{kind.__qualname__}.{name}"] = (name, kind)
-    found.pop("hwgpt_gym.envs.sb3.HWGPTVecEnv", None)
     for name, (value, kind) in sorted(found.items()):
-        yield name, value, kind
+        if name.removeprefix("hwgpt_gym.") not in INNER:
+            yield name, value, kind
 
 
 PUBLIC = {name: (value, kind) for name, value, kind in public_names()}
@@ -273,6 +297,8 @@ def check_error(error: Exception, named: str = "") -> None:
     """Fail at an error that says nothing of the argument."""
     kinds = ValueError | TypeError | IndexError | OSError | BudgetExceededError | gymnasium.error.Error
     message = str(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return  # The system's: it names the file.
     if not isinstance(error, kinds) or not raised_on_purpose(error) or not message:
         raise AssertionError(f"not an error that was meant: {type(error).__name__}: {message[:300]}") from error
     assert named in message
@@ -290,7 +316,7 @@ def draw_arguments(draw: Callable[..., Any], call: Callable[..., Any]) -> dict[s
         choice = draw(st.integers(0, 9))
         if name in legal and choice < 6:
             arguments[name] = draw(st.sampled_from(legal[name]))
-        elif required or choice < 8:
+        elif required or (choice < 8 and name != "callback"):
             arguments[name] = odd[draw(st.integers(0, len(odd) - 1))]
     return arguments
 
@@ -387,7 +413,7 @@ def test_commands_work_or_end_with_a_line(name: str, tmp_path: Path, monkeypatch
 
 def test_agents_refuse_every_odd_setting() -> None:
     for name, agent in AGENTS.items():
-        for setting in agent.__dataclass_fields__:
+        for setting in (field.name for field in fields(agent)):
             for value in odd_values():
                 try:
                     made = make_agent(name, **{setting: value})

@@ -26,7 +26,7 @@ from hwgpt_gym.agents.result_file import Description, read_description
 from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.console import messages
 from hwgpt_gym.devices import Device
 from hwgpt_gym.files import write_text
@@ -60,7 +60,7 @@ class Session:
 
     def __post_init__(self) -> None:
         if not isinstance(self.suite, str):
-            raise ValueError(f"suite must be a name, got {self.suite!r}")
+            raise ValueError(f"suite must be a name, got {echo(self.suite)}")
         check_integer("searches", self.searches, 0)
         check_integer("workers", self.workers, 1)
         check_between("seconds", self.seconds, 0.0, 1e12)

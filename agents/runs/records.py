@@ -14,7 +14,7 @@ from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, V
 
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import content_of, find_device, reference_of
 from hwgpt_gym.search_space import Architecture, get_search_space
@@ -101,7 +101,7 @@ class RunConfig:
         """
         device = problem.benchmark.device
         if device is None:
-            raise ValueError(f"a run needs a benchmark of one device, got {problem.benchmark!r}")
+            raise ValueError(f"a run needs a benchmark of one device, got {echo(problem.benchmark)}")
         resolved = make_agent(agent).resolve(problem)
         return cls(
             verb=verb,
