@@ -90,7 +90,8 @@ class AmortisedPolicy:
         """Return which of some lanes have a decision at a place."""
         if place <= FIRST_LAYER:
             return lanes
-        return lanes[self.space.lengths[encoded[lanes, N_LAYER]] > place]
+        going: npt.NDArray[np.intp] = lanes[self.space.lengths[encoded[lanes, N_LAYER]] > place]
+        return going
 
     def beam(self, costs: CostTables, width: int, mask: Mask | None = None) -> Encoded:
         """Return the most probable architectures of one problem that a beam finds.

@@ -238,7 +238,8 @@ class _Run:
         seen, target, loss_of, closed = (torch.from_numpy(column.astype(np.float32)) for column in columns)
         for _ in range(EPOCHS):
             order = torch.from_numpy(self._rng.permutation(len(seen)))
-            for rows in order.split(MINIBATCH):
+            for start in range(0, len(seen), MINIBATCH):
+                rows = order[start : start + MINIBATCH]
                 log_probability = torch.log_softmax(self.policy.network(seen[rows]) + closed[rows], dim=1)
                 entropy = -(target[rows] * log_probability).sum(dim=1).mean()
                 regret = (log_probability.exp() * loss_of[rows]).sum(dim=1).mean()

@@ -94,10 +94,10 @@ def _print(found: Recommendation) -> None:
         )
     rows.append(("reward", f"{found.choice.reward:.6f}", "", f"{found.optimum.reward:.6f}", ""))
     rows.append(("regret", f"{found.regret:.6f}", "", "0", ""))
-    columns = ("metric", "recommended", "90 % interval", "certified optimum", "limit")
+    head = ("metric", "recommended", "90 % interval", "certified optimum", "limit")
     title = f"Recommended at scale {bound.bench.scale} on {bound.bench.devices[0].label}"
-    output.print(make_table(title, columns, rows, right=(1, 2, 3, 4)))
-    rows = [
+    output.print(make_table(title, head, rows, right=(1, 2, 3, 4)))
+    others = [
         (
             name,
             format_metric("perplexity", other.metrics["perplexity"]),
@@ -114,8 +114,8 @@ def _print(found: Recommendation) -> None:
         "in limits",
         "architecture",
     )
-    if rows:
-        output.print(make_table("Alternatives", columns, rows, right=range(1, 2 + len(bound.limits))))
+    if others:
+        output.print(make_table("Alternatives", columns, others, right=range(1, 2 + len(bound.limits))))
     output.print(f"answered in {1e3 * found.seconds:.0f} ms")
 
 

@@ -172,7 +172,7 @@ def test_files_are_the_policy_and_are_checked(tmp_path):
         read_policy(tmp_path / "missing.safetensors")
 
 
-SHIPPED = ("s",)
+SHIPPED = ("s", "m", "l")
 
 
 @pytest.mark.parametrize("scale", SHIPPED)
