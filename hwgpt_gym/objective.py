@@ -25,7 +25,7 @@ import numpy.typing as npt
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_array, check_between, check_type, echo, is_number
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
-from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
+from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, check_ratios, get_penalty, outcome
 from hwgpt_gym.search_space import Encoded, FloatArray
 from hwgpt_gym.surrogates.cautious_cost import CautiousCost, Cost, check_confidence
 from hwgpt_gym.surrogates.chain_tables import chain_tables
@@ -364,6 +364,7 @@ class BoundObjective:
 
     def rewards(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> FloatArray:
         """Return the rewards of :meth:`outcome` at the bound limits alone, for whoever screens millions."""
+        check_ratios(quality, ratios)
         combine = get_penalty(self.objective.penalty).combine
         rewards: FloatArray = quality - combine(quality, ratios, self.objective.weight, self.jump)
         return rewards

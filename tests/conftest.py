@@ -11,6 +11,7 @@ from hypothesis import settings
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
 SLOW = (
+    "agents/amortised",
     "agents/leaderboard",
     "agents/ppo",
     "agents/runs",
@@ -30,6 +31,7 @@ SLOW = (
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (
+    "agents/amortised",
     "agents/ppo",
     "agents/test_agents.py",
     "agents/test_result.py",
