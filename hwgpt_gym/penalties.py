@@ -159,20 +159,6 @@ def keeps(quality: FloatArray, ratios: Sequence[FloatArray]) -> npt.NDArray[np.b
     return kept
 
 
-def check_ratios(quality: object, ratios: Sequence[object]) -> None:
-    """Check that there is a ratio of every constraint for each quality.
-
-    Raises:
-        TypeError: If the qualities are no array.
-        ValueError: If an array of ratios has another shape.
-    """
-    if not isinstance(quality, np.ndarray | np.floating):
-        raise TypeError(f"quality must be an array of numbers, got {echo(quality)}")
-    for ratio in ratios:
-        if np.shape(ratio) != quality.shape:  # type: ignore[arg-type]
-            raise ValueError(f"ratios must have the shape {quality.shape} of quality each, got {np.shape(ratio)}")  # type: ignore[arg-type]
-
-
 def outcome(
     quality: FloatArray,
     ratios: Sequence[FloatArray],
