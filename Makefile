@@ -48,8 +48,9 @@ test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh 
 test-clients: setup  ## Run the tests against other libraries alone
 	$(BIN)/python $(PYTEST) $(CLIENTS)
 
-fuzz: setup  ## Run the tests of properties on thousands of random cases
-	$(BIN)/python $(PYTEST) -m hypothesis --hypothesis-profile fuzz --hypothesis-seed random
+fuzz: setup  ## Pass anything to everything public, and run the tests of properties on thousands of cases
+	HWGPT_FUZZ_SEED=$${HWGPT_FUZZ_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
+		$(BIN)/python $(PYTEST) -m "hypothesis or fuzz" --hypothesis-profile fuzz
 
 coverage: setup  ## Print the coverage of every module, as the last run of the tests left it
 	$(BIN)/coverage report --skip-covered --sort=cover

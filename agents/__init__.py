@@ -16,6 +16,7 @@ Example:
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any, Final
 
 from hwgpt_gym.agents.agent import Agent, Trainable
@@ -37,7 +38,7 @@ from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
 from hwgpt_gym.agents.validation import validate_result
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import echo, suggest
 
 AGENTS: Final[dict[str, type[Agent]]] = {
     agent.name: agent
@@ -74,12 +75,12 @@ def make_agent(name: str, **settings: Any) -> Agent:
     Raises:
         ValueError: If there is no such agent or setting, or a setting is not legal.
     """
-    if name not in AGENTS:
-        raise ValueError(f"unknown agent {name!r}: {suggest(name, list(AGENTS))}")
-    known = AGENTS[name].__dataclass_fields__
+    if not isinstance(name, str) or name not in AGENTS:
+        raise ValueError(f"unknown agent {echo(name)}: {suggest(name, list(AGENTS))}")
+    known = [field.name for field in fields(AGENTS[name])]
     for setting in settings:
         if setting not in known:
-            raise ValueError(f"agent {name!r} has no setting {setting!r}, it has {list(known)}")
+            raise ValueError(f"agent {name!r} has no setting {setting!r}, it has {known}")
     return AGENTS[name](**settings)
 
 

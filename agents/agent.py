@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
-from hwgpt_gym.agents.problem import Callback, SearchProblem
+from hwgpt_gym.agents.problem import Callback, SearchProblem, check_problem
+from hwgpt_gym.checks import echo
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.ppo.policy import Policy
@@ -44,6 +45,9 @@ class Agent(ABC):
         Raises:
             ValueError: If something of the problem was evaluated already, or the agent cannot handle it.
         """
+        check_problem(problem)
+        if callback is not None and not callable(callback):
+            raise TypeError(f"callback must be a function of the problem, got {echo(callback)}")
         agent = self.resolve(problem)
         return run_search(agent, agent.search, problem, callback)
 

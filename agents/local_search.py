@@ -10,6 +10,7 @@ import numpy as np
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.combinatorics import MOST_CHANGES
 from hwgpt_gym.search_space import Encoded
 
 
@@ -39,7 +40,7 @@ class LocalSearch(Agent):
     def __post_init__(self) -> None:
         check_integer("initial_samples", self.initial_samples, 1)
         check_between("restart_probability", self.restart_probability, 0.0, 1.0)
-        check_integer("perturbation", self.perturbation, 1)
+        check_integer("perturbation", self.perturbation, 1, MOST_CHANGES)
 
     def search(self, problem: SearchProblem) -> None:
         """Climb until the budget is spent."""

@@ -6,16 +6,16 @@ count every architecture, repeated ones too, and refuse to go beyond the budget.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_integer, check_list, check_type, echo
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.objective import BoundObjective, Objective
+from hwgpt_gym.objective import BoundObjective, Limit, Objective, as_objective
 from hwgpt_gym.onboarding.devices import content_of
 from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace
 
@@ -26,12 +26,17 @@ DEFAULT_TRADE_OFF: Final = ("perplexity", "latency_ms")
 """The metrics that multi-objective agents trade off where nothing else is asked for."""
 
 
+GREATEST_BUDGET: Final = 10**9
+"""All that is evaluated is kept: at scale s about 100 GB for so many."""
+
+
 class BudgetExceededError(RuntimeError):
     """More evaluations were asked for than the budget has left. None of them was made."""
 
 
 def small_seed(seed: int) -> int:
     """Return a seed for libraries that take none from 2**32 on: a smaller one is itself, a greater one is hashed."""
+    check_integer("seed", seed, 0)
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
@@ -40,8 +45,8 @@ class SearchProblem:
 
     Args:
         benchmark: The benchmark, of one device if a metric that is needed depends on the device.
-        objective: What a single-objective agent maximises; no constraints by default.
-        budget: How many architectures may be evaluated, at least 1.
+        objective: What a single-objective agent maximises, or just the constraints; none by default.
+        budget: How many architectures may be evaluated, from 1 to :data:`GREATEST_BUDGET`.
         seed: What an agent seeds its random numbers with, at least 0.
         trade_off: The metrics that a multi-objective agent trades off, at least two.
 
@@ -65,17 +70,17 @@ class SearchProblem:
     def __init__(
         self,
         benchmark: Benchmark,
-        objective: Objective | None = None,
+        objective: Objective | Mapping[str, Limit] | None = None,
         budget: int = 1_000,
         seed: int = 0,
         trade_off: Sequence[str] = DEFAULT_TRADE_OFF,
     ) -> None:
-        self.benchmark = benchmark
-        self.objective = objective or Objective()
-        self.budget = check_integer("budget", budget, 1)
+        self.benchmark = check_benchmark(benchmark, "benchmark")
+        self.objective = Objective() if objective is None else as_objective(objective)
+        self.budget = check_integer("budget", budget, 1, GREATEST_BUDGET)
         self.seed = check_integer("seed", seed, 0)
         self.trade_off = _check_trade_off(benchmark, trade_off)
-        benchmark.check_one_device(self.objective.constraints)
+        benchmark.check_one_device(list(self.objective.constraints))
         self.bound: BoundObjective = self.objective.bind(benchmark)
         self.evaluations = 0
         self.best_reward = -np.inf
@@ -200,7 +205,17 @@ Callback: TypeAlias = Callable[[SearchProblem], None]
 
 
 def _check_trade_off(benchmark: Benchmark, trade_off: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(trade_off, str) or len(set(trade_off)) != len(tuple(trade_off)) or len(tuple(trade_off)) < 2:
-        raise ValueError(f"trade_off must list at least two different metrics, got {trade_off!r}")
-    benchmark.check_one_device(trade_off)
-    return tuple(trade_off)
+    metrics = tuple(check_list("trade_off", trade_off, "at least two metrics"))
+    benchmark.check_one_device(metrics)
+    if len(set(metrics)) != len(metrics) or len(metrics) < 2:
+        raise ValueError(f"trade_off must list at least two different metrics, got {echo(trade_off)}")
+    return metrics
+
+
+def check_problem(problem: object) -> SearchProblem:
+    """Return an argument that has to be a search problem.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    return check_type("problem", problem, SearchProblem, "a SearchProblem, such as SearchProblem(benchmark, objective)")

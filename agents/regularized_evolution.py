@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_choice, check_integer
+from hwgpt_gym.combinatorics import MOST_CHANGES
 from hwgpt_gym.pareto import crowded_ranks, crowding_distances, non_domination_ranks
 from hwgpt_gym.search_space import Encoded, FloatArray
 
@@ -36,7 +37,7 @@ class RegularizedEvolution(Agent):
 
     def __post_init__(self) -> None:
         check_integer("population_size", self.population_size, 2)
-        check_integer("mutations", self.mutations, 1)
+        check_integer("mutations", self.mutations, 1, MOST_CHANGES)
         if check_integer("sample_size", self.sample_size, 1) > self.population_size:
             raise ValueError(
                 f"sample_size must be at most population_size = {self.population_size}, got {self.sample_size}"

@@ -13,7 +13,7 @@ from typing import ClassVar
 from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.optuna_search import make_study, tell
 from hwgpt_gym.agents.problem import SearchProblem, small_seed
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_flag, check_integer
 from hwgpt_gym.interop.optuna import suggest
 
 
@@ -38,6 +38,7 @@ class TPE(Agent):
     def __post_init__(self) -> None:
         check_integer("startup_trials", self.startup_trials, 1)
         check_integer("candidates", self.candidates, 1)
+        check_flag("multivariate", self.multivariate)
 
     def search(self, problem: SearchProblem) -> None:
         """Propose and evaluate one architecture at a time until the budget is spent."""

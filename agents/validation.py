@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from hwgpt_gym.agents.result import SearchResult
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_type
 from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import FloatArray
 
@@ -36,6 +37,9 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     """
     from hwgpt_gym.optimum import solve
 
+    check_type("path", path, str | os.PathLike, "a path")
+    if benchmark is not None:
+        check_benchmark(benchmark, "benchmark")
     result = SearchResult.load(path)
     if benchmark is None:
         device = None if result.device is None else find_device(result.device, result.device_content)
@@ -43,7 +47,7 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
         raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
     bound = result.objective.bind(benchmark)
-    metrics = benchmark.evaluate(result.encoded, dict.fromkeys((*bound.metrics, *result.metrics)))
+    metrics = benchmark.evaluate(result.encoded, list(dict.fromkeys((*bound.metrics, *result.metrics))))
     for key, claimed in result.metrics.items():
         _compare(path, key, claimed, metrics[key])
     _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.onboarding.devices import get_device
@@ -123,7 +124,7 @@ class ContextGenerator:
             # One of its own devices goes by its name even if it is known by its path alone.
             name = device if device in self._names else get_device(device).name
             if name not in self._names:
-                raise ValueError(f"options['device'] must be one of {self._names}, got {device!r}")
+                raise ValueError(f"options['device'] must be one of {self._names}, got {echo(device)}")
             # The limits are drawn anew with the same numbers, as quantiles are the device's own.
             position = self._names.index(name)
             share = self._share(positions, limits)
@@ -171,7 +172,7 @@ class ContextGenerator:
         """
         if not isinstance(constraint, Mapping) or not set(constraint) <= set(self.constrained):
             raise ValueError(
-                f"options['constraint'] must map some of {list(self.constrained)} to a limit, got {constraint!r}"
+                f"options['constraint'] must map some of {list(self.constrained)} to a limit, got {echo(constraint)}"
             )
         lowest = self._settings.lowest
         given = replace(lowest, constraints={**lowest.constraints, **constraint})

@@ -11,12 +11,15 @@ from typing import Any, ClassVar, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_flag, check_integer
+from hwgpt_gym.checks import check_flag, check_integer, echo
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
 from hwgpt_gym.envs.numeric_info import blank_info, numbers_of
 from hwgpt_gym.envs.rewards import Reward, shown
 from hwgpt_gym.envs.task import Score, Task
 from hwgpt_gym.search_space import FloatArray
+
+MOST_LANES: Final = 10**6
+"""The most lanes; at scale s they take half a gigabyte."""
 
 Draw = Callable[[Lanes, int], FloatArray]
 """Draws so many uniform numbers on each of some lanes, ``float64 (m, count)``."""
@@ -66,7 +69,7 @@ class Episodes:
     construction: Any
 
     def __init__(self, task: Task, num_lanes: int, reward: Reward, info_strings: bool = True) -> None:
-        check_integer("num_envs", num_lanes, 1)
+        check_integer("num_envs", num_lanes, 1, MOST_LANES)
         self.task = task
         self.reward = reward
         self.info_strings = check_flag("info_strings", info_strings)
@@ -171,11 +174,11 @@ class Episodes:
             TypeError: If they are no dictionary.
         """
         if options is not None and not isinstance(options, Mapping):
-            raise TypeError(f"options must be a dictionary or None, got {options!r}")
+            raise TypeError(f"options must be a dictionary or None, got {echo(options)}")
         given = dict(options or {})
         unknown = set(given) - set(self.reset_options)
         if unknown:
-            raise ValueError(f"unknown options {sorted(unknown)}, legal are {list(self.reset_options)}")
+            raise ValueError(f"unknown options {echo(list(unknown))}, legal are {list(self.reset_options)}")
         if "constraint" in given and not self.reward.constrained:
             raise ValueError("options['constraint'] has no meaning here: the rewards are unconstrained")
         if given.keys() & Episodes.reset_options:

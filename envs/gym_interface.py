@@ -12,7 +12,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import check_array, echo, suggest
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 
 Observation: TypeAlias = npt.NDArray[np.float32]
@@ -37,7 +37,7 @@ def check_render_mode(render_mode: str | None, legal: Sequence[str] = RENDER_MOD
         ValueError: If it is neither ``None`` nor a legal one.
     """
     if render_mode is not None and render_mode not in legal:
-        raise ValueError(f"render_mode must be None or one of {list(legal)}, got {render_mode!r}")
+        raise ValueError(f"render_mode must be None or one of {list(legal)}, got {echo(render_mode)}")
 
 
 def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
@@ -47,12 +47,12 @@ def check_autoreset_mode(mode: AutoresetMode | str) -> AutoresetMode:
         ValueError: If there is no such mode.
     """
     try:
-        return AutoresetMode(mode)
+        return AutoresetMode(mode if isinstance(mode, str | AutoresetMode) else "")
     except ValueError:
         values = {item.name.replace("_", "").lower(): item.value for item in AutoresetMode}
-        near = values.get(str(mode).replace("_", "").replace("-", "").lower())
+        near = values.get(echo(mode).strip("'").replace("_", "").replace("-", "").lower())
         raise ValueError(
-            f"autoreset_mode must be one of {list(values.values())}, got {mode!r}"
+            f"autoreset_mode must be one of {list(values.values())}, got {echo(mode)}"
             + (f": write autoreset_mode={near!r}" if near else "")
         ) from None
 
@@ -82,7 +82,7 @@ def check_action(action: SupportsIndex, num_actions: int = NUM_ACTIONS) -> int:
     except TypeError:
         choice = -1
     if not 0 <= choice < num_actions:
-        raise ValueError(f"action must be an integer from 0 to {num_actions - 1}, got {action!r}")
+        raise ValueError(f"action must be an integer from 0 to {num_actions - 1}, got {echo(action)}")
     return choice
 
 
@@ -90,15 +90,17 @@ def check_actions(actions: npt.ArrayLike, num_lanes: int, num_actions: int = NUM
     """Return the actions of all lanes as an array.
 
     Raises:
-        ValueError: If they are not ``num_lanes`` integers from 0 to the last one; a bool is none.
+        TypeError: If they are no integers; a bool is none.
+        ValueError: If they are not ``num_lanes`` from 0 to the last one.
     """
-    array = np.asarray(actions)
+    array = check_array("actions", actions, "iu", f"{num_lanes} integers from 0 to {num_actions - 1}")
     if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
         raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
     if array.min() < 0 or array.max() >= num_actions:
         wrong = int(np.flatnonzero((array < 0) | (array >= num_actions))[0])
         raise ValueError(f"actions must be from 0 to {num_actions - 1}, got {array[wrong]} for lane {wrong}")
-    return array
+    # Unsigned integers of 64 bits would make floats beside signed ones.
+    return array.astype(np.int64) if array.dtype == np.uint64 else array
 
 
 def first_lane(info: dict[str, Any], as_numpy: bool = False) -> dict[str, Any]:

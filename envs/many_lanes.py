@@ -12,7 +12,7 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.envs.construction import Lanes, ObservationLayout
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import (
@@ -101,8 +101,8 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             ValueError: If seeds or options are not legal; nothing is changed then.
             TypeError: If an option is no dictionary.
         """
-        if len(options) != self.num_envs:
-            raise ValueError(f"options must be a list of {self.num_envs}, one for each lane, got {len(options)}")
+        if not isinstance(options, Sequence) or len(options) != self.num_envs:
+            raise ValueError(f"options must be a list of {self.num_envs}, one for each lane, got {echo(options)}")
         if all(item == options[0] for item in options):
             return self._reset(seed, [(None, options[0])])
         lanes = np.arange(self.num_envs)
@@ -179,7 +179,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
 
     def lane_generator(self, lane: int) -> np.random.Generator:
         """Return the generator that a lane draws its contexts and noise from: ``np_random`` of a scalar environment."""
-        return self._streams.generator(lane)
+        return self._streams.generator(check_integer("lane", lane, 0, self.num_envs - 1))
 
     def _reset(
         self, seed: int | Sequence[int | None] | None, groups: Sequence[tuple[Lanes | None, dict[str, Any] | None]]
@@ -266,7 +266,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             return None
         mask = options["reset_mask"]
         if not isinstance(mask, np.ndarray) or mask.dtype != np.bool_:
-            raise TypeError(f"options['reset_mask'] must be a numpy array of bool, got {mask!r}")
+            raise TypeError(f"options['reset_mask'] must be a numpy array of bool, got {echo(mask)}")
         if mask.shape != (self.num_envs,):
             raise ValueError(f"options['reset_mask'] must have shape ({self.num_envs},), got {mask.shape}")
         if not mask.any():

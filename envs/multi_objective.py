@@ -11,6 +11,7 @@ import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
+from hwgpt_gym.checks import check_between, check_list, echo
 from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
@@ -102,8 +103,11 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         Returns:
             The returns that no architecture beats in one component without losing in another, in the order of the
             first cost, each ``float32 (1 + costs,)``.
+
+        Raises:
+            ValueError: If ``gamma`` is not within 0 and 1.
         """
-        if gamma != 1.0:
+        if check_between("gamma", gamma, 0.0, 1.0) != 1.0:
             gymnasium.logger.warn(f"the front is that of undiscounted returns: gamma={gamma!r} is left out of account")
         from hwgpt_gym.optimum.front import pareto_front
 
@@ -198,6 +202,7 @@ def _make_reward_space(task: Task) -> spaces.Box:
 
 
 def _check_costs(costs: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(costs, str) or not isinstance(costs, Sequence) or not costs or len(set(costs)) < len(costs):
-        raise ValueError(f"costs must list at least one cost metric, none twice, got {costs!r}")
-    return tuple(get_metric(key, COST_METRICS).key for key in costs)
+    keys = tuple(get_metric(key, COST_METRICS).key for key in check_list("costs", costs, "cost metrics"))
+    if not keys or len(set(keys)) < len(keys):
+        raise ValueError(f"costs must list at least one cost metric, none twice, got {echo(costs)}")
+    return keys

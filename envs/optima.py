@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from hwgpt_gym.checks import check_integer, check_list
 from hwgpt_gym.envs.episodes import Episodes
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class HasOptima:
         Raises:
             ValueError: If there is no such lane.
         """
-        numbers = range(self.num_envs) if lanes is None else [operator.index(lane) for lane in lanes]
-        if any(not 0 <= lane < self.num_envs for lane in numbers):
-            raise ValueError(f"lanes must be from 0 to {self.num_envs - 1}, got {lanes!r}")
+        numbers = list(range(self.num_envs)) if lanes is None else check_list("lanes", lanes, "numbers of lanes")
+        for lane in numbers:
+            check_integer("lanes", lane, 0, self.num_envs - 1)
         return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]

@@ -20,7 +20,8 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, echo
+from hwgpt_gym.envs.episodes import MOST_LANES
 from hwgpt_gym.envs.gym_interface import Observation
 from hwgpt_gym.envs.hwgpt import HWGPTEnv
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
@@ -48,7 +49,7 @@ class HWGPTVecEnv(VecEnv):
 
     def __init__(self, env: HWGPTVectorEnv) -> None:
         if not isinstance(env, HWGPTVectorEnv):
-            raise TypeError(f"env must be a HWGPTVectorEnv, got {env!r}")
+            raise TypeError(f"env must be a HWGPTVectorEnv, got {echo(env)}")
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"env must be of autoreset mode SAME_STEP, got {env.autoreset_mode}")
         self.env = env
@@ -190,12 +191,18 @@ def make_vec_env(num_envs: int = 1, *, seed: int | None = None, **kwargs: Any) -
         >>> venv = make_vec_env(16, device="h100", constraint={"latency_ms": "p30"}, seed=0)
         >>> model = MaskablePPO("MlpPolicy", venv, n_steps=32, seed=0).learn(1024)
     """
+    first: object = num_envs
+    if isinstance(first, str) or "n_envs" in kwargs:
+        raise TypeError("make_vec_env takes the number of lanes first: make_vec_env(4, device='a6000')")
     envs: Any = gymnasium.make_vec(
-        "HWGPT-v0", check_integer("num_envs", num_envs, 1), autoreset_mode=AutoresetMode.SAME_STEP.value, **kwargs
+        "HWGPT-v0",
+        check_integer("num_envs", num_envs, 1, MOST_LANES),
+        autoreset_mode=AutoresetMode.SAME_STEP.value,
+        **kwargs,
     )
     venv = HWGPTVecEnv(envs)
     if seed is not None:
-        venv.seed(seed)
+        venv.seed(check_integer("seed", seed, 0))
     return venv
 
 

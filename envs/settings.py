@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
@@ -109,9 +109,9 @@ def make_settings(
     """
     for name, flag in (("shaping", shaping), ("noise", noise)):
         if not isinstance(flag, bool):
-            raise ValueError(f"{name} must be True or False, got {flag!r}")
+            raise ValueError(f"{name} must be True or False, got {echo(flag)}")
     if regret is not None and not isinstance(regret, bool):
-        raise ValueError(f"regret must be True, False or None, got {regret!r}")
+        raise ValueError(f"regret must be True, False or None, got {echo(regret)}")
     if world is not None:
         check_integer("world", world, 0)
     devices, several = _check_devices(device)
@@ -119,7 +119,7 @@ def make_settings(
     if constraint is None:
         constraint = {}
     if not isinstance(constraint, Mapping):
-        raise ValueError(f"constraint must map costs to limits, got {constraint!r}")
+        raise ValueError(f"constraint must map costs to limits, got {echo(constraint)}")
     limits = tuple(_check_limit(metric, limit) for metric, limit in constraint.items())
     # Objectives check what they are made of: both ends of every range, penalty and weight.
     checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight, confidence)
@@ -149,8 +149,8 @@ def _check_devices(device: DeviceArgument) -> tuple[tuple[Device, ...], bool]:
         return (get_device(device),), False
     if not isinstance(device, Sequence) or not device or not all(isinstance(item, str) for item in device):
         raise ValueError(
-            f"device must be a name or a path, a list of at least one of them, or 'all', got {device!r}: arguments of "
-            "an environment must be such that JSON can hold them"
+            f"device must be a name or a path, a list of at least one of them, or 'all', got {echo(device)}: "
+            "arguments of an environment must be such that JSON can hold them"
         )
     devices = tuple(map(get_device, device))
     names = [item.name for item in devices]
@@ -168,5 +168,5 @@ def _check_limit(metric: str, limit: Any) -> LimitRange:
     if not _is_range(limit):
         return LimitRange(metric, limit, limit)
     if len(limit) != 2:
-        raise ValueError(f"constraint[{metric!r}] must be a limit or a range (low, high), got {limit!r}")
+        raise ValueError(f"constraint[{metric!r}] must be a limit or a range (low, high), got {echo(limit)}")
     return LimitRange(metric, *limit)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.gym_interface import first_lane
 from hwgpt_gym.envs.numeric_info import numbers_of
 
@@ -42,7 +43,7 @@ class ActionMaskObservation(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.uti
         self, env: gymnasium.Env[Any, Any], observation_key: str = "observations", mask_key: str = "action_mask"
     ) -> None:
         if observation_key == mask_key:
-            raise ValueError(f"observation_key and mask_key must differ, got {mask_key!r} twice")
+            raise ValueError(f"observation_key and mask_key must differ, got {echo(mask_key)} twice")
         gymnasium.utils.RecordConstructorArgs.__init__(self, observation_key=observation_key, mask_key=mask_key)
         gymnasium.Wrapper.__init__(self, env)
         self._observation_key = observation_key

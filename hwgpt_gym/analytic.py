@@ -33,6 +33,7 @@ from typing import Final, Literal, TypeAlias
 
 import numpy as np
 
+from hwgpt_gym.checks import check_choice
 from hwgpt_gym.devices import LATENCY_BATCH_SIZES, SEQUENCE_LENGTH
 from hwgpt_gym.search_space import (
     BIAS,
@@ -43,6 +44,7 @@ from hwgpt_gym.search_space import (
     Encoded,
     IntArray,
     SearchSpace,
+    check_space,
 )
 from hwgpt_gym.surrogates.count_model import CountModel
 
@@ -114,13 +116,13 @@ def mlp_matrices(mlp: str) -> int:
     Raises:
         ValueError: If there is no such MLP.
     """
-    if mlp not in MLP_MATRICES:
-        raise ValueError(f"mlp must be one of {list(MLP_MATRICES)}, got {mlp!r}")
+    check_choice("mlp", mlp, list(MLP_MATRICES))
     return MLP_MATRICES[mlp]
 
 
 def _sums(space: SearchSpace, encoded: Encoded) -> tuple[IntArray, IntArray, IntArray, IntArray, IntArray]:
     """Return embedding width, depth, bias (0 or 1), sum of MLP ratios and sum of heads, each ``int64 (n,)``."""
+    encoded = check_space(space).validate(encoded)
     n_layer = space.n_layer(encoded)
     ratios, heads = (
         _sum_of_values(encoded[:, columns], values)
@@ -149,8 +151,8 @@ def count_model(space: SearchSpace, metric: Literal["params", "flops"]) -> Count
     Raises:
         ValueError: If it is neither.
     """
-    if metric not in ("params", "flops"):
-        raise ValueError(f"metric must be 'params' or 'flops', got {metric!r}")
+    check_choice("metric", metric, ("params", "flops"))
+    check_space(space)
     matrices = MLP_MATRICES["gpt2"]
     embed_dim, depth, bias, ratio, heads = (
         np.asarray(values, dtype=np.float64)

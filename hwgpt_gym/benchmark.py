@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym import analytic
-from hwgpt_gym.checks import check_array, check_between, check_list, check_rng, check_type, shown
+from hwgpt_gym.checks import check_array, check_between, check_list, check_rng, check_type, echo
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, DEVICE_METRICS, METRICS, get_metric
 from hwgpt_gym.onboarding.devices import ProfiledDevice, default_scale, get_device
@@ -51,7 +51,8 @@ CACHED: Final = 256
 """Entries that each cache of a benchmark has at most."""
 
 ENERGY_WARNING: Final = (
-    "the intervals of a profile's energy cover too little: of 90 % intervals that were checked, 72 to 88 % held"
+    "the intervals of a profile's energy cover too little: those of 90 % hold 70 to 81 % of the costs of devices that "
+    "were left out"
 )
 
 NOISE_UNIFORMS: Final = 4
@@ -153,9 +154,9 @@ class Benchmark:
         name = device.name if isinstance(device, Device) else device
         names = [item.name for item in self.devices]
         # A name of one of its own devices needs no look-up: the device may be known to nobody else.
-        name = name if name in names else get_device(name).name
+        name = name if isinstance(name, str) and name in names else get_device(name).name
         if name not in names:
-            raise ValueError(f"device must be one of {[item.name for item in self.devices]}, got {name!r}")
+            raise ValueError(f"device must be one of {[item.name for item in self.devices]}, got {echo(name)}")
         if not self._several:
             return self
         if name not in self._views:
@@ -209,7 +210,7 @@ class Benchmark:
         positions = check_array("device", device, "iu", f"positions from 0 to {len(self.devices) - 1} in bench.devices")
         if positions.shape != (len(encoded),) or np.any((positions < 0) | (positions >= len(self.devices))):
             raise ValueError(
-                f"device must hold {len(encoded)} positions from 0 to {len(self.devices) - 1}, got {shown(device)}"
+                f"device must hold {len(encoded)} positions from 0 to {len(self.devices) - 1}, got {echo(device)}"
             )
         return self._predict(encoded, keys, positions.astype(np.intp) if self._several else None)
 
@@ -275,7 +276,7 @@ class Benchmark:
             ("device", position, (n,), len(self.devices)),
         ):
             if array.shape != shape or not np.all((array >= 0) & (array < end)):
-                raise ValueError(f"{name} must be of shape {shape}, from 0 up to {end}, got {shown(array)}")
+                raise ValueError(f"{name} must be of shape {shape}, from 0 up to {end}, got {echo(array)}")
         index = self._device_index[position]
         return {
             key: self.surrogates.noise[key].factors(uniforms[:, 2 * i : 2 * i + 2], index, width)
@@ -420,7 +421,7 @@ class Benchmark:
             if get_metric(metric).per_device and self.device is None:
                 raise ValueError(
                     f"{metric!r} depends on the device: make the benchmark of one device, or choose one of several "
-                    f"with bench.on(device); got {self!r}"
+                    f"with bench.on(device); got {echo(self)}"
                 )
 
     def _check_metrics(self, metrics: Iterable[str] | None) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from numbers import Integral, Real
 from types import UnionType
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,7 @@ LONGEST_ECHO: Final = 120
 Value = TypeVar("Value")
 
 
-def shown(value: object) -> str:
+def echo(value: object) -> str:
     """Return a value as messages repeat it: its ``repr``, cut if it is long, its kind where it has none."""
     # Arrays and integers beyond a thousand digits take long to write out, or cannot be.
     if isinstance(value, int) and value.bit_length() > 1_000:
@@ -45,10 +45,18 @@ def suggest(value: object, legal: Iterable[str]) -> str:
     names = list(legal)
     text = value[:LONGEST_ECHO].lower() if isinstance(value, str) else ""
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)}"
+    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)[:2_000]}"
 
 
-def check_type(name: str, value: Value, kinds: type | UnionType, legal: str) -> Value:
+@overload
+def check_type(name: str, value: object, kinds: type[Value], legal: str) -> Value: ...
+
+
+@overload
+def check_type(name: str, value: Value, kinds: UnionType, legal: str) -> Value: ...
+
+
+def check_type(name: str, value: Any, kinds: type | UnionType, legal: str) -> Any:
     """Return an argument that has to be of some kind.
 
     Args:
@@ -61,7 +69,7 @@ def check_type(name: str, value: Value, kinds: type | UnionType, legal: str) -> 
         TypeError: If it is of none of them.
     """
     if not isinstance(value, kinds):
-        raise TypeError(f"{name} must be {legal}, got {shown(value)}")
+        raise TypeError(f"{name} must be {legal}, got {echo(value)}")
     return value
 
 
@@ -83,18 +91,18 @@ def check_list(name: str, value: Iterable[Value], of: str) -> list[Value]:
 
     Args:
         name: What the argument is called.
-        value: The argument; a single string, number or mapping is no list.
+        value: The argument; a single string or number is no list.
         of: What its entries are, in words.
 
     Raises:
         TypeError: If it is none.
     """
-    if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
-        raise TypeError(f"{name} must be a list of {of}, got {shown(value)}")
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} must be a list of {of}, got {echo(value)}")
     try:
         return list(value)
-    except TypeError:  # An array without a dimension says that it can be gone through.
-        raise TypeError(f"{name} must be a list of {of}, got {shown(value)}") from None
+    except Exception:  # An array without a dimension says that it can be gone through, and others fail on the way.
+        raise TypeError(f"{name} must be a list of {of}, got {echo(value)}") from None
 
 
 def check_array(name: str, value: object, kinds: str, legal: str) -> npt.NDArray[Any]:
@@ -112,10 +120,10 @@ def check_array(name: str, value: object, kinds: str, legal: str) -> npt.NDArray
     try:
         array = np.asarray(value)
     except Exception:  # Whatever says that it can be an array may fail in its own way.
-        raise TypeError(f"{name} must hold {legal}, got {shown(value)}") from None
+        raise TypeError(f"{name} must hold {legal}, got {echo(value)}") from None
     # An empty list has no kind.
     if array.dtype.kind not in kinds and array.size:
-        what = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else shown(value)
+        what = f"an array of dtype {array.dtype}" if isinstance(value, np.ndarray) else echo(value)
         raise TypeError(f"{name} must hold {legal}, got {what}")
     return array
 
@@ -136,7 +144,7 @@ def is_integer(value: object) -> bool:
 
 def is_number(value: object) -> bool:
     """Return whether a value is a real number that is neither NaN nor too great for a float: bools are not."""
-    if not isinstance(value, Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, Real):
         return False
     try:
         return not math.isnan(float(value))
@@ -152,7 +160,7 @@ def check_integer(name: str, value: Any, least: int, greatest: int | None = None
     """
     if not is_integer(value) or value < least or (greatest is not None and value > greatest):
         legal = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
-        raise ValueError(f"{name} must be an integer {legal}, got {shown(value)}")
+        raise ValueError(f"{name} must be an integer {legal}, got {echo(value)}")
     return int(value)
 
 
@@ -163,7 +171,7 @@ def check_between(name: str, value: Any, low: float, high: float, *, open_low: b
         ValueError: If it is not.
     """
     if not is_number(value) or not (low < value if open_low else low <= value) or not value <= high:
-        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {shown(value)}")
+        raise ValueError(f"{name} must be a number from {low}{' (exclusive)' * open_low} to {high}, got {echo(value)}")
     return float(value)
 
 
@@ -174,7 +182,7 @@ def check_choice(name: str, value: object, legal: Sequence[str]) -> None:
         ValueError: If it is not.
     """
     if not isinstance(value, str) or value not in legal:
-        raise ValueError(f"{name} must be one of {list(legal)}, got {shown(value)}")
+        raise ValueError(f"{name} must be one of {list(legal)}, got {echo(value)}")
 
 
 def check_extra(module: str, extra: str) -> None:

@@ -9,8 +9,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_integer, check_list, check_rng, is_integer, shown
+from hwgpt_gym.checks import check_integer, check_list, check_rng, echo, is_integer
 from hwgpt_gym.encoding import BIAS, EMBED_DIM, N_LAYER, NOT_SET, ChoiceSpace, Encoded, IntArray, layers_of
+
+MOST_CHANGES: Final = 1_000
+"""The most decisions that a mutation changes, one after the other."""
 
 LIMB: Final = 16
 """Layers whose choices one int64 holds: there are nine of each, and 9^16 is below 2^63."""
@@ -75,12 +78,12 @@ class CombinatorialSpace(ChoiceSpace):
         listed = check_list("numbers", numbers, "integers")
         for item in listed:
             if not is_integer(item):
-                raise TypeError(f"numbers must be integers, got {shown(item)}")
+                raise TypeError(f"numbers must be integers, got {echo(item)}")
         # Not asarray: of integers beyond 64 bits beside others it would make floats.
         number = np.array([*map(int, listed), None], dtype=object)[:-1]
         wrong = (number < 0) | (number >= self.size)
         if wrong.any():
-            raise ValueError(f"numbers must be from 0 to {self.size - 1}, got {shown(number[wrong.argmax()])}")
+            raise ValueError(f"numbers must be from 0 to {self.size - 1}, got {echo(number[wrong.argmax()])}")
         choices = np.empty((len(number), self.num_decisions), dtype=np.int8)
         choices[:, EMBED_DIM] = number // self._size_by_width
         number = number % self._size_by_width
@@ -116,11 +119,12 @@ class CombinatorialSpace(ChoiceSpace):
 
         Raises:
             TypeError: If ``rng`` is no generator.
-            ValueError: If an architecture is not valid, or ``decisions`` no integer of at least 0.
+            ValueError: If an architecture is not valid, or ``decisions`` no integer from 0 to 1,000.
         """
         check_rng(rng, "space.mutate(encoded, np.random.default_rng(0))")
-        check_integer("decisions", decisions, 0)
-        children = self.validate(encoded)
+        check_integer("decisions", decisions, 0, MOST_CHANGES)
+        # Parents stay what they are: validating need not copy.
+        children = self.validate(encoded).copy()
         num_choices = np.asarray(self.num_choices)
         rows = np.arange(len(children))
         for _ in range(decisions):

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import check_choice, check_flag, check_integer, check_list, echo, suggest
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import Architecture
 
@@ -59,10 +60,11 @@ class HWGPT:
         search_space: The choices by upstream's names.
         search_space_name: The scale.
         device_list: The devices in upstream's spelling and order.
-        config: The architecture, ``None`` before :meth:`set_arch` or :meth:`sample_arch`.
+        config: The architecture, ``None`` before :meth:`set_arch` or :meth:`sample_arch`; a copy, as everything that
+            is returned, so that editing it chooses nothing.
 
     Raises:
-        ValueError: If there is no such scale.
+        ValueError: If there is no such scale, or an argument is not legal.
     """
 
     hw_metrics_surrogate: Final = ["latencies", "energies"]
@@ -92,10 +94,15 @@ class HWGPT:
             *("a100", "a40", "h100", "rtx2080", "rtx3080", "a6000", "v100", "P100"),
             *("cpu_xeon_silver", "cpu_xeon_gold", "cpu_amd_7502", "cpu_amd_7513", "cpu_amd_7452"),
         ]
-        self.use_supernet_surrogate = use_supernet_surrogate
-        self.config: dict[str, Any] | None = None
-        self._noise = noise
-        self._rng = np.random.default_rng(seed)
+        self.use_supernet_surrogate = check_flag("use_supernet_surrogate", use_supernet_surrogate)
+        self._config: dict[str, Any] | None = None
+        self._noise = check_flag("noise", noise)
+        self._rng = np.random.default_rng(None if seed is None else check_integer("seed", seed, 0))
+
+    @property
+    def config(self) -> dict[str, Any] | None:
+        """The architecture that is asked about."""
+        return deepcopy(self._config)
 
     def sample_arch(self) -> dict[str, Any]:
         """Draw an architecture, choose it and return it; every choice is uniform and independent.
@@ -105,8 +112,8 @@ class HWGPT:
         """
         space = self._benchmark.space
         config = space.decode(space.sample(self._rng, 1))[0].to_config()
-        self.config = {**config, "sample_bias": str(config["sample_bias"])}
-        return self.config
+        self._config = {**config, "sample_bias": str(config["sample_bias"])}
+        return deepcopy(self._config)
 
     def set_arch(self, config: Mapping[str, Any]) -> None:
         """Choose the architecture that is asked about.
@@ -115,10 +122,11 @@ class HWGPT:
             config: Upstream's dictionary of ``sample_*`` keys; the bias as a bool or as ``'True'`` / ``'False'``.
 
         Raises:
-            ValueError: If it is no architecture of this scale; the one chosen before stays.
+            TypeError: If it is no dictionary; the architecture chosen before stays.
+            ValueError: If it is no architecture of this scale; the architecture chosen before stays.
         """
         Architecture.from_config(config, self.search_space_name)
-        self.config = dict(config)
+        self._config = deepcopy(dict(config))
 
     def query(
         self,
@@ -141,14 +149,15 @@ class HWGPT:
         Raises:
             ValueError: If no architecture is chosen, or a metric, device or predictor is unknown.
         """
-        if predictor not in _PREDICTORS:
-            raise ValueError(f"predictor must be one of {list(_PREDICTORS)}, got {predictor!r}")
+        check_choice("predictor", predictor, _PREDICTORS)
         if metric is None:
             metric = self.hw_metrics_surrogate + ([] if device is not None else self.hw_metrics_true)
-        names = [metric] if isinstance(metric, str) else list(metric)
+        names = [metric] if isinstance(metric, str) else check_list("metric", metric, "metrics, or one metric")
         if names == ["perplexity"]:
             return self._answer(self.metrics if predictor == "supernet" else names, [])
-        devices = self.device_list if device is None else [device] if isinstance(device, str) else list(device)
+        if device is None:
+            device = self.device_list
+        devices = [device] if isinstance(device, str) else check_list("device", device, "devices, or one device")
         extra = [name for name in self.metrics if name not in names] if self.use_supernet_surrogate else []
         return self._answer([*names, *extra], devices)
 
@@ -166,8 +175,7 @@ class HWGPT:
         Raises:
             ValueError: If it is neither, or no architecture is chosen.
         """
-        if objective not in ("float16_memory", "bfloat16_memory"):
-            raise ValueError(f"objective must be 'float16_memory' or 'bfloat16_memory', got {objective!r}")
+        check_choice("objective", objective, ("float16_memory", "bfloat16_memory"))
         return float(self._answer([objective], [])[objective])
 
     def compute_predictions_ppl(self) -> float:
@@ -180,8 +188,7 @@ class HWGPT:
         Raises:
             ValueError: If it is neither, the device is unknown, or no architecture is chosen.
         """
-        if hw_metric not in self.hw_metrics_surrogate:
-            raise ValueError(f"hw_metric must be one of {self.hw_metrics_surrogate}, got {hw_metric!r}")
+        check_choice("hw_metric", hw_metric, self.hw_metrics_surrogate)
         return float(self._answer([hw_metric], [device])[hw_metric][device])
 
     def create_model(self) -> Transformer:
@@ -191,15 +198,15 @@ class HWGPT:
         return build(self._architecture())
 
     def _architecture(self) -> Architecture:
-        if self.config is None:
+        if self._config is None:
             raise ValueError("no architecture is chosen: call set_arch or sample_arch before")
-        return Architecture.from_config(self.config, self.search_space_name)
+        return Architecture.from_config(self._config, self.search_space_name)
 
     def _answer(self, names: Sequence[str], devices: Sequence[str]) -> dict[str, Any]:
         """Return metrics by upstream's names, in upstream's units."""
         for name in names:
-            if name not in _METRICS:
-                raise ValueError(f"unknown metric {name!r}: {suggest(name, _METRICS)}")
+            if not isinstance(name, str) or name not in _METRICS:
+                raise ValueError(f"unknown metric {echo(name)}: {suggest(name, _METRICS)}")
         order = [device.name for device in self._benchmark.devices]
         columns = {name: order.index(get_device(name).name) for name in devices}
         encoded = self._architecture().encode()

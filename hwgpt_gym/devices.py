@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hwgpt_gym.checks import check_choice, check_type, shown, suggest
+from hwgpt_gym.checks import check_choice, check_type, echo, suggest
 
 SEQUENCE_LENGTH: Final = 1024
 """Tokens in a sequence, for every metric."""
@@ -88,7 +88,9 @@ class Device:
             else:
                 repeats, method = None, "CodeCarbon's estimate"
         else:
-            raise ValueError(f"metric must be 'latency_ms' or 'energy_j', which depend on the device, got {metric!r}")
+            raise ValueError(
+                f"metric must be 'latency_ms' or 'energy_j', which depend on the device, got {echo(metric)}"
+            )
         return ProfilingConditions(batch_size, SEQUENCE_LENGTH, self.precision, repeats, method)
 
 
@@ -121,7 +123,7 @@ def get_device(name: str) -> Device:
     """
     device = DEVICES.get(name.lower()) if isinstance(name, str) else None
     if device is None:
-        raise ValueError(f"unknown device {shown(name)}: {suggest(name, DEVICES)}")
+        raise ValueError(f"unknown device {echo(name)}: {suggest(name, DEVICES)}")
     return device
 
 

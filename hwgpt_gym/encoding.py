@@ -31,7 +31,6 @@ N_LAYER: Final = 1
 BIAS: Final = 2
 FIRST_LAYER: Final = 3
 """Columns of the encoding: the three decisions about the whole, and where the layers begin."""
-
 MLP_COLUMNS: Final = slice(FIRST_LAYER, None, 2)
 HEAD_COLUMNS: Final = slice(FIRST_LAYER + 1, None, 2)
 """Columns of the encoding: the layers' MLP choices and their head choices; :func:`layers_of` has both in one array."""
@@ -40,10 +39,8 @@ NOT_SET: Final = -1
 """The choice index of a layer that does not exist, or of a decision that is not taken yet."""
 
 GROUP_SHAPE: Final = (3, 3, 2)
-"""The numbers of embedding widths, depths and biases of every search space."""
-
 NUM_CHOICES: Final = 3
-"""The number of MLP ratios, and of head counts, of every search space."""
+"""The numbers of embedding widths, depths and biases of every search space; of MLP ratios, and of head counts."""
 
 
 class Group(NamedTuple):
@@ -205,9 +202,10 @@ class ChoiceSpace:
     def n_layer(self, encoded: Encoded) -> IntArray:
         """Return the depth of every architecture, ``int64 (n,)``."""
         try:
-            return np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
+            depths: IntArray = np.asarray(self.depths, dtype=np.int64)[self._check_rows(encoded)[:, N_LAYER]]
         except IndexError:
             raise ValueError(_NO_DEPTH) from None
+        return depths
 
     def counts(self, encoded: Encoded) -> tuple[IntArray, IntArray]:
         """Count the layers that have each MLP ratio and each number of heads.
@@ -256,8 +254,9 @@ class ChoiceSpace:
             The batch as ``int8 (n, D)``, and the number of decisions that are taken, ``int64 (n,)``.
 
         Raises:
-            ValueError: If the shape or the type is wrong, a choice does not exist, a decision is taken before an
-                earlier one or a layer beyond the depth is set.
+            TypeError: If it holds no integers.
+            ValueError: If the shape is wrong, a choice does not exist, a decision is taken before an earlier one or a
+                layer beyond the depth is set.
         """
         array = self._check_choices(encoded, 0)
         taken = array != NOT_SET

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import json
 import os
 import secrets
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
+
+SEAL: Final = "sha256"
+"""The entry of a JSON document that has the checksum of the others."""
 
 
 @contextmanager
@@ -82,6 +86,27 @@ def read_json(path: str | os.PathLike[str], text: str | bytes) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)} is no JSON: {error}") from None
+
+
+def seal(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what JSON can hold with its own SHA-256, which :func:`check_seal` looks at.
+
+    Args:
+        content: What a file shall hold.
+    """
+    # As a reader finds it: JSON has no tuples.
+    plain: dict[str, Any] = json.loads(json.dumps({key: content[key] for key in content if key != SEAL}))
+    return {**plain, SEAL: hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()}
+
+
+def check_seal(path: str | os.PathLike[str], content: Any) -> None:
+    """Check that what a file holds is what :func:`seal` made; files of version 0.1 have no checksum.
+
+    Raises:
+        ValueError: If it is not.
+    """
+    if isinstance(content, dict) and SEAL in content and seal(content) != content:
+        raise ValueError(f"{os.fspath(path)} is damaged: its content is not that of its SHA-256")
 
 
 def _no_constant(name: str) -> NoReturn:

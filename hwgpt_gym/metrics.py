@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from hwgpt_gym.checks import shown, suggest
+from hwgpt_gym.checks import check_list, check_type, echo, suggest
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,10 @@ def get_metric(key: str, legal: Iterable[str] = METRICS) -> Metric:
     Raises:
         ValueError: If it is not among the legal ones; the message names the nearest ones.
     """
-    names = list(legal)
+    if legal is METRICS:
+        names = list(METRICS)
+    else:
+        names = [check_type("legal", name, str, "a list of metrics") for name in check_list("legal", legal, "metrics")]
     if not isinstance(key, str) or key not in names:
-        raise ValueError(f"unknown metric {shown(key)}: {suggest(key, names)}")
+        raise ValueError(f"unknown metric {echo(key)}: {suggest(key, names)}")
     return METRICS[key]

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_between, check_type, is_number, shown
+from hwgpt_gym.checks import check_array, check_between, check_list, check_type, echo, is_number
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
 from hwgpt_gym.search_space import Encoded, FloatArray
@@ -90,7 +90,7 @@ class Objective:
         confidence: float | None = None,
     ) -> None:
         if not isinstance(constraints, Mapping):
-            raise ValueError(f"constraints must map metrics to limits, got {shown(constraints)}")
+            raise ValueError(f"constraints must map metrics to limits, got {echo(constraints)}")
         limits = {metric: _check_limit(metric, limit) for metric, limit in constraints.items()}
         weight = get_penalty(penalty).default_weight if weight is None else weight
         check_between("weight", weight, *WEIGHT_SPAN)
@@ -127,7 +127,7 @@ class Objective:
         legal = ("constraints", "penalty", "weight", "confidence")
         unknown = set(description) - set(legal)
         if unknown:
-            raise ValueError(f"unknown keys {shown(list(unknown))}, legal are {', '.join(map(repr, legal))}")
+            raise ValueError(f"unknown keys {echo(list(unknown))}, legal are {', '.join(map(repr, legal))}")
         return cls(**description)
 
     def bind(self, bench: Benchmark) -> BoundObjective:
@@ -264,7 +264,7 @@ class BoundObjective:
             if np.any((limit < low) | (limit > high)):
                 raise ValueError(
                     f"the limit of {metric!r} must be from {low:.3g} to {high:.3g} ({LIMIT_SPAN[0]:g} of the least to "
-                    f"{LIMIT_SPAN[1]:g} of the greatest cost), got {limit!r}"
+                    f"{LIMIT_SPAN[1]:g} of the greatest cost), got {echo(limit)}"
                 )
             ends.append([np.min(least / limit), np.max(greatest / limit)])
         penalty, weight = get_penalty(self.objective.penalty), self.objective.weight
@@ -316,26 +316,37 @@ class BoundObjective:
             ValueError: If a metric is missing or not of shape ``(n,)``, a limit is not positive or not of a constrained
                 metric, other limits need their jump, or margins are missing.
         """
-        margins = margins or {}
+        margins = {} if margins is None else margins
+        legal = "a dictionary of arrays by metric"
+        check_type("metrics", metrics, Mapping, f"{legal}, as Benchmark.evaluate returns it")
+        check_type("margins", margins, Mapping, legal)
+        if limits is not None:
+            check_type("limits", limits, Mapping, f"{legal}, or None")
         if self.cautious.keys() - margins.keys():
             raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
-        check_type("metrics", metrics, Mapping, "a dictionary of arrays by metric, as Benchmark.evaluate returns it")
         try:
-            quality = self.quality(np.asarray(metrics["perplexity"], dtype=np.float64))
-            # As the solver does: first the margin, then the limit.
-            costs = {key: metrics[key] * margins[key] if key in margins else metrics[key] for key in bounds}
-            ratios = [costs[key] / bound for key, bound in bounds.items()]
+            perplexity = _numbers("perplexity", metrics["perplexity"])
+            costs = {key: _numbers(key, metrics[key]) for key in bounds}
         except KeyError as error:
             raise ValueError(f"metrics must have {list(self.metrics)}, lacks {error}") from None
-        for key, ratio in zip(bounds, ratios, strict=True):
-            if ratio.shape != quality.shape:
-                raise ValueError(
-                    f"{key!r} by its limit must have the shape {quality.shape} of the perplexity, got "
-                    f"{ratio.shape}; evaluate one device at a time"
-                )
-            if bounds[key] is self.limits[key] and isinstance(bounds[key], np.ndarray):
+        # As the solver does: first the margin, then the limit.
+        costs |= {key: costs[key] * _numbers(f"margins[{key!r}]", margins[key]) for key in margins if key in costs}
+        if jump is not None:
+            jump = _numbers("jump", jump)
+        shapes = [perplexity.shape] + ([] if jump is None else [np.shape(jump)])
+        if perplexity.ndim != 1 or any(shape not in ((), perplexity.shape) for shape in shapes):
+            raise ValueError(f"perplexity and jump must have shape (n,), got {', '.join(map(str, shapes))}")
+        quality = self.quality(perplexity)
+        for key, bound in bounds.items():
+            if bound is self.limits[key] and isinstance(bound, np.ndarray):
                 raise ValueError(f"{key!r} has a limit for every device: give the rows' own ones as limits")
+            if costs[key].shape != quality.shape or np.shape(bound) not in ((), quality.shape):
+                raise ValueError(
+                    f"{key!r} and its limit must have the shape {quality.shape} of the perplexity, got "
+                    f"{costs[key].shape} and {np.shape(bound)}; evaluate one device at a time"
+                )
+        ratios = [costs[key] / bound for key, bound in bounds.items()]
         if limits and jump is None and get_penalty(self.objective.penalty).needs_jump:
             raise ValueError(f"penalty {self.objective.penalty!r} needs the jump at other limits: give it as jump")
         return self.outcome(quality, ratios, jump)
@@ -355,6 +366,7 @@ class BoundObjective:
 
     def rewards(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> FloatArray:
         """Return the rewards of :meth:`outcome` at the bound limits alone, for whoever screens millions."""
+        _check_ratios(quality, ratios)
         combine = get_penalty(self.objective.penalty).combine
         rewards: FloatArray = quality - combine(quality, ratios, self.objective.weight, self.jump)
         return rewards
@@ -364,13 +376,18 @@ class BoundObjective:
         return self.outcome(self.quality_of_log(log_perplexity), ratios, 0.0)
 
     def _check_limits(self, limits: Mapping[str, npt.ArrayLike]) -> dict[str, FloatArray]:
-        arrays = {key: np.asarray(value, dtype=np.float64) for key, value in limits.items()}
+        arrays = {key: _numbers(f"limits[{key!r}]", value) for key, value in limits.items()}
         for key, array in arrays.items():
             if key not in self.limits:
                 raise ValueError(f"limit for {key!r}, which is not constrained: {list(self.limits)} are")
             if not (array > 0.0).all():
                 raise ValueError(f"limits[{key!r}] must be positive, got {array.min()}")
         return arrays
+
+
+def _numbers(name: str, values: npt.ArrayLike) -> FloatArray:
+    """Return an argument as an array of numbers."""
+    return check_array(name, values, "iuf", "numbers").astype(np.float64, copy=False)
 
 
 def _check_limit(metric: str, limit: Limit) -> Limit:
@@ -385,7 +402,7 @@ def _check_limit(metric: str, limit: Limit) -> Limit:
     unit = METRICS[metric].unit
     raise ValueError(
         f"constraints[{metric!r}] must be a positive finite number{f' of {unit}' if unit else ''} or a quantile from "
-        f"'p0' to 'p100', got {shown(limit)}"
+        f"'p0' to 'p100', got {echo(limit)}"
     )
 
 
@@ -399,3 +416,12 @@ def as_objective(objective: Objective | Mapping[str, Limit]) -> Objective:
     legal = "an Objective, or just the constraints, such as {'latency_ms': 'p50'}"
     check_type("objective", objective, Objective | Mapping, legal)
     return objective if isinstance(objective, Objective) else Objective(objective)
+
+
+def _check_ratios(quality: Any, ratios: Any) -> None:
+    """Check that qualities are an array, and that there are as many ratios of every constraint."""
+    if not isinstance(quality, np.ndarray):
+        raise TypeError(f"quality must be an array of numbers, got {echo(quality)}")
+    for ratio in check_list("ratios", ratios, "arrays"):
+        if not isinstance(ratio, np.ndarray) or ratio.shape != quality.shape:
+            raise ValueError(f"ratios must be arrays of the shape {quality.shape} of quality, got {echo(ratio)}")

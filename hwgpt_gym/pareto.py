@@ -14,16 +14,15 @@ PPSN V.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_array, check_list, check_type
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.search_space import FloatArray
-
-if TYPE_CHECKING:
-    from hwgpt_gym.benchmark import Benchmark
 
 
 class Box(NamedTuple):
@@ -40,7 +39,8 @@ class Box(NamedTuple):
 
 def losses_sign(metrics: Sequence[str]) -> FloatArray:
     """Return 1 for each metric of which less is better and -1 for the others, ``float64 (metrics,)``."""
-    return np.array([1.0 if get_metric(metric).lower_is_better else -1.0 for metric in metrics])
+    listed = check_list("metrics", metrics, "metrics")
+    return np.array([1.0 if get_metric(metric).lower_is_better else -1.0 for metric in listed])
 
 
 def non_dominated(losses: npt.ArrayLike) -> npt.NDArray[np.bool_]:
@@ -89,7 +89,11 @@ def crowding_distances(losses: FloatArray) -> FloatArray:
 
     Args:
         losses: The points, ``float64 (n, objectives)``.
+
+    Raises:
+        ValueError: If the points are no finite matrix.
     """
+    losses = _check_points(losses)
     total = np.zeros(len(losses))
     for column in losses.T:
         order: npt.NDArray[np.intp] = np.argsort(column, kind="stable")
@@ -115,6 +119,7 @@ def crowded_ranks(losses: FloatArray) -> npt.NDArray[np.int64]:
     Raises:
         ValueError: If the points are no finite matrix.
     """
+    losses = _check_points(losses)
     fronts = non_domination_ranks(losses)
     distances = np.zeros(len(losses))
     for front in np.unique(fronts):
@@ -135,7 +140,8 @@ def box(bench: Benchmark, metrics: Sequence[str]) -> Box:
     Raises:
         ValueError: If a metric is unknown, or depends on the device and the benchmark is not of one.
     """
-    bench.check_one_device(metrics)
+    metrics = check_list("metrics", metrics, "metrics")
+    check_benchmark(bench).check_one_device(metrics)
     ranges = [bench.extremes(metric) for metric in metrics]
     lower = losses_sign(metrics) > 0.0
     least, greatest = np.array(ranges, dtype=np.float64).reshape(-1, 2).T
@@ -159,6 +165,7 @@ def hypervolume(values: npt.ArrayLike, box: Box) -> float:
     import moocore
 
     points = _check_points(values)
+    check_type("box", box, Box, "a Box, as box(bench, metrics) returns it")
     if points.shape[1] != len(box.ideal):
         raise ValueError(f"values must have {len(box.ideal)} columns, got {points.shape[1]}")
     extent = box.reference - box.ideal
@@ -189,7 +196,7 @@ def hypervolume_ratio(values: npt.ArrayLike, front: npt.ArrayLike, box: Box) -> 
 
 
 def _check_points(points: npt.ArrayLike) -> FloatArray:
-    array = np.asarray(points, dtype=np.float64)
+    array = check_array("points", points, "iuf", "numbers (n, metrics)").astype(np.float64)
     if array.ndim != 2 or array.shape[1] == 0 or not np.isfinite(array).all():
         raise ValueError(f"points must be a finite matrix (n, metrics), got shape {array.shape}")
     return np.ascontiguousarray(array)

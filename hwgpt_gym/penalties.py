@@ -24,7 +24,7 @@ from typing import Final, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import shown, suggest
+from hwgpt_gym.checks import check_type, echo, suggest
 from hwgpt_gym.search_space import FloatArray
 
 JUMP_MARGIN: Final = 0.005
@@ -144,7 +144,7 @@ def get_penalty(name: str) -> Penalty:
         ValueError: If there is none of this name; the message says what is legal.
     """
     if not isinstance(name, str) or name not in PENALTIES:
-        raise ValueError(f"unknown penalty {shown(name)}: {suggest(name, PENALTIES)}")
+        raise ValueError(f"unknown penalty {echo(name)}: {suggest(name, PENALTIES)}")
     return PENALTIES[name]
 
 
@@ -181,6 +181,7 @@ def outcome(
 
 def penalty_table(indent: str = "") -> str:
     """Return the penalties as a Markdown table, each line indented."""
+    check_type("indent", indent, str, "blanks")
     head = ("`penalty`", "Formula", "Default `w`", "Source")
     rows = [(f"`{p.name}`", f"`{p.formula}`", f"{p.default_weight:g}", p.source) for p in PENALTIES.values()]
     widths = [max(map(len, column)) for column in zip(head, *rows, strict=True)]

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_type, echo
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum import ParetoFront
 from hwgpt_gym.pareto import box, hypervolume_ratio, losses_sign, non_dominated
@@ -40,6 +41,10 @@ def plot_front(
     Raises:
         ValueError: If the front is not of two metrics.
     """
+    check_benchmark(bench)
+    check_type("front", front, ParetoFront, "a ParetoFront, as pareto_front(bench, metrics) returns it")
+    if axes is not None and not hasattr(axes, "step"):
+        raise TypeError(f"axes must be Matplotlib's, or None for a new figure, got {echo(axes)}")
     if len(front.metrics) != 2:
         raise ValueError(f"front must be of two metrics, got {list(front.metrics)}")
     quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
@@ -70,6 +75,8 @@ def compare_with_front(bench: Benchmark, front: ParetoFront, encoded: Encoded) -
         front: The front.
         encoded: The architectures, ``int8 (n, D)``.
     """
+    check_benchmark(bench)
+    check_type("front", front, ParetoFront, "a ParetoFront, as pareto_front(bench, metrics) returns it")
     predicted = bench.evaluate(encoded, front.metrics)
     values = np.stack([predicted[metric] for metric in front.metrics], axis=1)
     both = np.concatenate([front.values, values]) * losses_sign(front.metrics)

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_array, check_choice, check_list, check_type, is_integer, shown
+from hwgpt_gym.checks import check_array, check_choice, check_list, check_type, echo, is_integer
 from hwgpt_gym.combinatorics import CombinatorialSpace
 from hwgpt_gym.encoding import (
     BIAS,
@@ -91,7 +91,7 @@ class SearchSpace(CombinatorialSpace):
         for row, architecture in zip(encoded, rows, strict=True):
             if not isinstance(architecture, Architecture):
                 raise TypeError(
-                    f"architectures must hold Architecture, got {shown(architecture)}: Architecture.from_string reads "
+                    f"architectures must hold Architecture, got {echo(architecture)}: Architecture.from_string reads "
                     "a name, and Architecture.from_config upstream's dictionary"
                 )
             if architecture.scale != self.scale:
@@ -146,6 +146,15 @@ def get_search_space(scale: str) -> SearchSpace:
     return SEARCH_SPACES[scale]
 
 
+def check_space(space: object) -> SearchSpace:
+    """Return an argument that has to be a search space.
+
+    Raises:
+        TypeError: If it is none.
+    """
+    return check_type("space", space, SearchSpace, "a SearchSpace, such as get_search_space('s')")
+
+
 @dataclass(frozen=True)
 class Architecture:
     """One complete architecture: readable, validated and hashable.
@@ -178,10 +187,10 @@ class Architecture:
             ("mlp_ratio", self.mlp_ratio, space.mlp_ratios),
             ("n_head", self.n_head, space.head_counts),
         ):
-            values = check_list(name, values, "integers")
-            if len(values) != self.n_layer:
-                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(values)}")
-            for i, value in enumerate(values):
+            entries = check_list(name, values, "integers")
+            if len(entries) != self.n_layer:
+                raise ValueError(f"{name} must have n_layer = {self.n_layer} entries, got {len(entries)}")
+            for i, value in enumerate(entries):
                 _check_choice(f"{name}[{i}]", value, legal, self.scale)
         # Equal architectures must be equal values whatever they were made from (lists, numpy integers).
         object.__setattr__(self, "embed_dim", int(self.embed_dim))
@@ -213,16 +222,16 @@ class Architecture:
         form = "gpt-{scale}-{n_layer}-{embed_dim}-{mlp ratios}-{heads}-{True|False}"
         fields = name.split("-") if isinstance(name, str) else []
         if len(fields) < 5 or fields[0] != "gpt":
-            raise ValueError(f"architecture name must have the form {form}, got {shown(name)}")
+            raise ValueError(f"architecture name must have the form {form}, got {echo(name)}")
         scale = get_search_space(fields[1]).scale
         try:
             n_layer, embed_dim, *layers = (_parse_integer(field) for field in fields[2:-1])
         except ValueError as error:
-            raise ValueError(f"architecture name must have the form {form}, got {shown(name)}: {error}") from None
+            raise ValueError(f"architecture name must have the form {form}, got {echo(name)}: {error}") from None
         if len(layers) != 2 * n_layer:
             raise ValueError(
                 f"architecture name with n_layer = {n_layer} must list {n_layer} MLP ratios and {n_layer} heads, "
-                f"got {len(layers)} numbers in {shown(name)}"
+                f"got {len(layers)} numbers in {echo(name)}"
             )
         return cls(
             scale,
@@ -251,7 +260,7 @@ class Architecture:
         check_type("config", config, Mapping, "a dictionary of sample_* keys (Architecture.from_string reads a name)")
         missing = [key for key in _CONFIG_KEYS if key not in config]
         if missing:
-            raise ValueError(f"config lacks {missing}; it must have {list(_CONFIG_KEYS)}, got {shown(list(config))}")
+            raise ValueError(f"config lacks {missing}; it must have {list(_CONFIG_KEYS)}, got {echo(list(config))}")
         embed_dim, n_layer = config["sample_embed_dim"], config["sample_n_layer"]
         if scale is None:
             scale = _scale_of(embed_dim)
@@ -305,13 +314,13 @@ def _check_choice(name: str, value: object, legal: Sequence[object], scale: str)
     # True == 1 in Python; a bool is no number of layers, and 1 is no bias.
     of_kind = isinstance(value, bool | np.bool_) if isinstance(legal[0], bool) else is_integer(value)
     if not of_kind or value not in legal:
-        raise ValueError(f"{name} must be one of {list(legal)} at scale {scale!r}, got {shown(value)}")
+        raise ValueError(f"{name} must be one of {list(legal)} at scale {scale!r}, got {echo(value)}")
 
 
 def _parse_integer(field: str) -> int:
     # No choice has so many digits, and Python takes its time to read thousands.
     if not (field.isascii() and field.isdigit() and len(field) < 10):
-        raise ValueError(f"{shown(field)} is not a number")
+        raise ValueError(f"{echo(field)} is not a number")
     return int(field)
 
 
@@ -320,7 +329,7 @@ def _parse_bias(value: object) -> bool:
         return bool(value)
     if isinstance(value, str) and value in ("True", "False"):
         return value == "True"
-    raise ValueError(f"bias must be True, False, 'True' or 'False', got {shown(value)}")
+    raise ValueError(f"bias must be True, False, 'True' or 'False', got {echo(value)}")
 
 
 def _scale_of(embed_dim: object) -> str:
@@ -328,7 +337,7 @@ def _scale_of(embed_dim: object) -> str:
         if is_integer(embed_dim) and embed_dim in space.embed_dims:
             return scale
     legal = [width for space in SEARCH_SPACES.values() for width in space.embed_dims]
-    raise ValueError(f"sample_embed_dim must be one of {legal}, got {shown(embed_dim)}")
+    raise ValueError(f"sample_embed_dim must be one of {legal}, got {echo(embed_dim)}")
 
 
 def read_architecture(architecture: Architecture | str | Mapping[str, Any], scale: str | None = None) -> Architecture:

@@ -37,8 +37,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from hwgpt_gym.analytic import HEAD_SIZE, VOCABULARY_SIZE, Mlp, mlp_matrices
+from hwgpt_gym.checks import check_type
 from hwgpt_gym.devices import SEQUENCE_LENGTH
-from hwgpt_gym.search_space import Architecture
+from hwgpt_gym.search_space import Architecture, read_architecture
 
 ROTARY_SIZE: Final = HEAD_SIZE // 2
 """How many of a head's dimensions are turned by the position."""
@@ -195,6 +196,7 @@ class Transformer(nn.Module):
 
     def __init__(self, architecture: Architecture, mlp: Mlp = "gpt2") -> None:
         super().__init__()
+        check_type("architecture", architecture, Architecture, "an Architecture (build takes its name, too)")
         mlp_matrices(mlp)  # refuses an unknown one
         self.architecture, self.mlp = architecture, mlp
         embed_dim, bias = architecture.embed_dim, architecture.bias
@@ -281,9 +283,6 @@ def build(
     Raises:
         ValueError: If the architecture or ``mlp`` is not legal.
     """
-    if isinstance(architecture, str):
-        architecture = Architecture.from_string(architecture)
-    elif not isinstance(architecture, Architecture):
-        architecture = Architecture.from_config(architecture)
+    architecture = read_architecture(architecture)
     with torch.device(device if device is not None else torch.get_default_device()):
         return Transformer(architecture, mlp)

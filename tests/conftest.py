@@ -11,6 +11,7 @@ from hypothesis import settings
 TESTS = Path(__file__).resolve().parent
 REPOSITORY = TESTS.parent
 SLOW = (
+    "agents/amortised",
     "agents/leaderboard",
     "agents/ppo",
     "agents/runs",
@@ -24,10 +25,13 @@ SLOW = (
     "hwgpt_gym/surrogates/test_worlds.py",
     "performance",
     "test_documentation.py",
+    "test_damage.py",
     "test_examples.py",
+    "test_fuzz.py",
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (
+    "agents/amortised",
     "agents/ppo",
     "agents/test_agents.py",
     "agents/test_result.py",
@@ -36,12 +40,21 @@ TORCH = (
     "hwgpt_gym/test_compat.py",
     "hwgpt_gym/test_transformer.py",
     "test_documentation.py",
+    "test_damage.py",
     "test_examples.py",
+    "test_fuzz.py",
 )
 """Folders and files of tests that load torch, which takes seconds."""
 
 # `make fuzz` runs more cases of every property whose test does not say how many.
 settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
+# The same cases every time, so that a change fails for what it changed; `make fuzz` draws new ones.
+os.environ.setdefault("HWGPT_FUZZ_SEED", "0")
+
+
+def pytest_report_header() -> str:
+    """Say what repeats the fuzzing."""
+    return f"fuzzing: HWGPT_FUZZ_SEED={os.environ['HWGPT_FUZZ_SEED']}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

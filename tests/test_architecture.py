@@ -20,6 +20,7 @@ LONG = {
     "hwgpt_gym.benchmark": "the public class: two thirds are docstrings",
     "hwgpt_gym.dataset.measurements": "the one description of the dataset's columns and its checks",
     "hwgpt_gym.dataset.upstream": "the one importer of upstream's files, which share their helpers",
+    "hwgpt_gym.optimum.action_values": "tables, their cache and the public calls of one recurrence",
     "hwgpt_gym.objective": "an objective and its bound form are one definition of the reward, for every interface",
     "hwgpt_gym.search_space": "Architecture and SearchSpace encode and decode each other",
 }

@@ -26,10 +26,10 @@ from hwgpt_gym.agents.result_file import Description, read_description
 from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.console import messages
 from hwgpt_gym.devices import Device
-from hwgpt_gym.files import write_text
+from hwgpt_gym.files import check_seal, read_json, seal, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import content_of, get_device
 
@@ -60,7 +60,7 @@ class Session:
 
     def __post_init__(self) -> None:
         if not isinstance(self.suite, str):
-            raise ValueError(f"suite must be a name, got {self.suite!r}")
+            raise ValueError(f"suite must be a name, got {echo(self.suite)}")
         check_integer("searches", self.searches, 0)
         check_integer("workers", self.workers, 1)
         check_between("seconds", self.seconds, 0.0, 1e12)
@@ -174,7 +174,8 @@ def note_session(folder: Path, session: Session) -> None:
     # Others may run cells of the same folder: what they note between reading and writing must not be lost.
     with FileLock(folder / f".{SESSIONS_FILE}.lock"):
         sessions = [*read_sessions(folder), session]
-        write_text(folder / SESSIONS_FILE, json.dumps([asdict(item) for item in sessions], indent=1))
+        content = seal({"sessions": [asdict(item) for item in sessions]})
+        write_text(folder / SESSIONS_FILE, json.dumps(content, indent=1))
 
 
 def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
@@ -187,7 +188,10 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
     if not path.is_file():
         return []
     try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, path.read_bytes())
+        check_seal(path, content)
+        # Version 0.1 wrote a list.
+        entries = content if isinstance(content, list) else content["sessions"]
         if not isinstance(entries, list):
             raise TypeError(f"a list is needed, not {type(entries).__name__}")
         # Suites were called profiles once.
@@ -235,11 +239,11 @@ def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
     agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
     device = get_device(cell.device)
     what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
-    what |= {"budget": cell.budget, "seed": cell.seed}
+    numbers = {"budget": cell.budget, "seed": cell.seed}
     found = {**asdict(description), **description.settings}
     # As a file holds them.
     expected: dict[str, Any] = json.loads(
-        json.dumps({"agent": agent.name, **what, "objective": objective.to_dict(), **asdict(agent)})
+        json.dumps({"agent": agent.name, **what, **numbers, "objective": objective.to_dict(), **asdict(agent)})
     )
     for name, value in expected.items():
         if found.get(name) != value:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Final
 
 from hwgpt_gym.agents import AGENTS, Agent, make_agent
-from hwgpt_gym.checks import check_integer, suggest
+from hwgpt_gym.agents.problem import GREATEST_BUDGET
+from hwgpt_gym.checks import check_integer, check_list, check_type, echo, suggest
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device, reference_of
@@ -33,8 +34,9 @@ class Entry:
     seeds: int = 5
 
     def __post_init__(self) -> None:
-        check_integer("budget", self.budget, 1)
-        check_integer("seeds", self.seeds, 1)
+        check_type("agent", self.agent, Agent, "an Agent, as make_agent returns it")
+        check_integer("budget", self.budget, 1, GREATEST_BUDGET)
+        check_integer("seeds", self.seeds, 1, 10**6)
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,10 @@ class Grid:
 
     def __post_init__(self) -> None:
         get_search_space(self.scale)
+        for name in ("devices", "entries", "constraints"):
+            object.__setattr__(self, name, tuple(check_list(name, getattr(self, name), "what is compared")))
+        for entry in self.entries:
+            check_type("entries", entry, Entry, "a list of Entry")
         # Worker processes find devices by these names and paths, whatever folder they are in.
         object.__setattr__(self, "devices", tuple(reference_of(get_device(name)) for name in self.devices))
         for constraint in self.constraints:
@@ -131,8 +137,8 @@ def get_suite(suite: Suite | str) -> Suite:
     """
     if isinstance(suite, Suite):
         return suite
-    if suite not in SUITES:
-        raise ValueError(f"unknown suite {suite!r}: {suggest(suite, list(SUITES))}")
+    if not isinstance(suite, str) or suite not in SUITES:
+        raise ValueError(f"unknown suite {echo(suite)}: {suggest(suite, list(SUITES))}")
     return SUITES[suite]
 
 
@@ -161,8 +167,9 @@ def custom_suite(
     if isinstance(agents, Mapping):
         entries = tuple(Entry(make_agent(agent), budget, seeds) for agent, budget in agents.items())
     else:
-        entries = tuple(agents)
-    return Suite(name, (Grid(scale, tuple(devices), entries, tuple(constraints)),))
+        entries = tuple(check_list("agents", agents, "Entry, or a dictionary of budgets by name"))
+    check_type("name", name, str, "a text")
+    return Suite(name, (Grid(scale, devices, entries, constraints),))  # type: ignore[arg-type]  # Grid makes tuples.
 
 
 def _entries(seeds: int, budgets: Mapping[str, int]) -> tuple[Entry, ...]:

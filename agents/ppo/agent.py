@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from hwgpt_gym.agents.result import SearchResult
 
 
-@lru_cache
 def tuned_hyperparameters() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
     """Return the tuned settings by agent and scale, from ``agents/ppo/hyperparameters.json``."""
     text = files("hwgpt_gym.agents.ppo").joinpath("hyperparameters.json").read_text(encoding="utf-8")

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
@@ -82,7 +82,7 @@ class ContextualPPO:
         for name in self.devices:
             get_device(name)
         if len(self.devices) < 2:
-            raise ValueError(f"devices must name at least two devices, got {self.devices!r}")
+            raise ValueError(f"devices must name at least two devices, got {echo(self.devices)}")
         check_between("low", self.low, 0.0, 1.0)
         check_between("high", self.high, self.low, 1.0)
         for name in ("evaluations", "num_envs", "n_steps", "n_epochs", "hidden_size"):

@@ -16,6 +16,7 @@ from gymnasium import spaces
 
 from hwgpt_gym.agents.ppo.policy_file import Description, read_policy, write_policy
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
 from hwgpt_gym.envs.contexts import context_parts
 from hwgpt_gym.objective import Objective
@@ -141,7 +142,7 @@ class Policy:
             raise ValueError("the policy has a context: evaluate it with hwgpt_gym.agents.ppo.contextual.evaluate")
         if bench.scale != self.space.scale or episodes < 1:
             raise ValueError(
-                f"bench must be of scale {self.space.scale!r} and episodes at least 1, got {bench!r}, {episodes}"
+                f"bench must be of scale {self.space.scale!r} and episodes at least 1, got {echo(bench)}, {episodes}"
             )
         encoded = np.concatenate([self.greedy(), self.sample(np.random.default_rng(seed), episodes)])
         bound = objective.bind(bench)

@@ -24,7 +24,7 @@ from hwgpt_gym.search_space import get_search_space
 
 SCHEMA: Final = "hwgpt-gym policy 1"
 _METADATA: Final = "hwgpt_gym"
-_FIRST_LAYER: Final = "mlp_extractor.policy_net.0.weight"
+_SECOND_LAYER: Final = "mlp_extractor.policy_net.2.weight"
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Description:
         hidden_size: Width of its hidden layers.
         context_columns: The number of columns of the observation that describe the context.
         notes: What training noted: among others the objective and the device, of policies for one.
-        sha256: The checksum of the weights; files of version 0.1 have none.
+        sha256: The checksum of description and weights; files of version 0.1 have none.
         schema: That of the file.
 
     Raises:
@@ -67,7 +67,7 @@ def write_policy(path: str | os.PathLike[str], description: Description, weights
     """Write a policy's file, whole or not at all."""
     from safetensors.torch import save_file
 
-    document = json.dumps(asdict(description) | {"sha256": _digest(weights)})
+    document = json.dumps(asdict(description) | {"sha256": _digest(description, weights)})
     with replacing(path) as temporary:
         save_file(dict(weights), temporary, metadata={_METADATA: document})
 
@@ -85,15 +85,15 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, to
     try:
         with safe_open(path, framework="pt") as file:
             description = _parse(path, (file.metadata() or {}).get(_METADATA, "{}"))
-            # Before memory is taken for a network of the size that is claimed.
-            size = file.get_slice(_FIRST_LAYER).get_shape()[:1]
-            if size != [description.hidden_size]:
+            # Before memory is taken for a network of the size that is claimed: the file holds its greatest layer.
+            size = file.get_slice(_SECOND_LAYER).get_shape()
+            if size != [description.hidden_size] * 2:
                 raise ValueError(f"{path} does not fit its description: hidden_size is not {description.hidden_size}")
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise ValueError(f"{path} is no policy: {error}") from None
-    if description.sha256 is not None and description.sha256 != _digest(weights):
-        raise ValueError(f"{path} is damaged: its weights do not have their checksum")
+    if description.sha256 is not None and description.sha256 != _digest(description, weights):
+        raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
     return description, weights
 
 
@@ -118,8 +118,8 @@ def _parse(path: object, text: str) -> Description:
         raise ValueError(f"{path} is damaged: its notes hold {error}") from None
 
 
-def _digest(weights: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
+def _digest(description: Description, weights: Mapping[str, torch.Tensor]) -> str:
+    digest = hashlib.sha256(json.dumps(asdict(description) | {"sha256": None}, sort_keys=True).encode())
     for name in sorted(weights):
         digest.update(name.encode())
         digest.update(weights[name].numpy().tobytes())

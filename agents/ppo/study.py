@@ -29,8 +29,8 @@ from hwgpt_gym.agents.ppo.study_record import best_settings, read_record
 from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer
-from hwgpt_gym.files import write_text
+from hwgpt_gym.checks import check_integer, echo
+from hwgpt_gym.files import seal, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import get_search_space
@@ -101,7 +101,7 @@ class Study:
             check_integer(name, getattr(self, name), 1)
         check_integer("seed", self.seed, 0)
         if BASELINE["hidden_size"] not in self.hidden_sizes:
-            raise ValueError(f"hidden_sizes must contain {BASELINE['hidden_size']}, got {self.hidden_sizes!r}")
+            raise ValueError(f"hidden_sizes must contain {BASELINE['hidden_size']}, got {echo(self.hidden_sizes)}")
         if self.transferred is not None and set(self.transferred) != set(BASELINE):
             raise ValueError(f"transferred must have the settings {list(BASELINE)}, got {list(self.transferred)}")
 
@@ -145,7 +145,7 @@ def run_study(
     def write() -> None:
         """Write the record, with what is known but not come to yet: this may be interrupted too."""
         whole = {**record, **{stage: [*record[stage], *later.values()] for stage, later in known.items()}}
-        write_text(path, json.dumps(whole, indent=1) + "\n")
+        write_text(path, json.dumps(seal(whole), indent=1) + "\n")
 
     with single_threaded_pool(workers) as pool:
 

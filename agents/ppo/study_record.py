@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
+
+from hwgpt_gym.checks import echo
+from hwgpt_gym.files import check_seal, read_json
 
 SCHEMA: Final = "hwgpt-gym study 1"
 
@@ -37,9 +39,18 @@ def read_transfer(path: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: If it is no such record.
     """
     try:
-        return best_settings(json.loads(Path(path).read_text(encoding="utf-8")))
+        return best_settings(_read(path))
     except (ValueError, TypeError, LookupError) as error:
         raise ValueError(f"{path} is no record of a finished study: {error}") from None
+
+
+def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return what a file holds, if it is an undamaged object of JSON."""
+    record = read_json(path, Path(path).read_bytes())
+    check_seal(path, record)
+    if not isinstance(record, dict):
+        raise ValueError(f"it holds {echo(record)}")
+    return record
 
 
 def read_record(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +66,7 @@ def read_record(path: Path, described: Mapping[str, Any]) -> dict[str, Any]:
     if not path.is_file():
         return {"schema": SCHEMA, "study": described, "trials": [], "finals": []}
     try:
-        record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        record = _read(path)
         known = {key: record[key] for key in ("schema", "study", "trials", "finals")}
         differing = [name for name, value in described.items() if record["study"].get(name) != value]
     except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -14,7 +14,8 @@ from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, V
 
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, echo
+from hwgpt_gym.files import SEAL, check_seal, read_json, seal
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import content_of, find_device, reference_of
 from hwgpt_gym.search_space import Architecture, get_search_space
@@ -101,7 +102,7 @@ class RunConfig:
         """
         device = problem.benchmark.device
         if device is None:
-            raise ValueError(f"a run needs a benchmark of one device, got {problem.benchmark!r}")
+            raise ValueError(f"a run needs a benchmark of one device, got {echo(problem.benchmark)}")
         resolved = make_agent(agent).resolve(problem)
         return cls(
             verb=verb,
@@ -139,6 +140,8 @@ class RunConfig:
         if self.verb != "demo":
             options = [("agent", self.agent), *options]
             options += [("penalty", self.objective.penalty), ("weight", self.objective.weight)]
+            if self.objective.confidence is not None:
+                options += [("confidence", self.objective.confidence)]
         return shlex.join(
             ["hwgpt-gym", self.verb, *(text for name, value in options for text in (f"--{name}", str(value)))]
         )
@@ -235,7 +238,7 @@ class RunSummary:
 
 Record = TypeVar("Record", RunConfig, RunSummary)
 
-_DERIVED: Final = ("schema", "command", "regret", "reached")
+_DERIVED: Final = ("schema", "command", "regret", "reached", SEAL)
 """Entries of the JSON that follow from the others."""
 
 
@@ -247,13 +250,11 @@ def read_record(kind: type[Record], path: Path) -> Record:
         ValueError: If it is damaged or of another version; the message names the file and the first thing that is
             wrong.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is no JSON: {error}") from None
+    content = read_json(path, path.read_bytes())
     schema = content.get("schema") if isinstance(content, dict) else None
     if schema != SCHEMA:
         raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
+    check_seal(path, content)
     try:
         # From JSON, which has no tuples.
         text = json.dumps({key: value for key, value in content.items() if key not in _DERIVED})
@@ -266,4 +267,4 @@ def read_record(kind: type[Record], path: Path) -> Record:
 
 def _to_json(record: Record, **derived: object) -> str:
     content: dict[str, Any] = TypeAdapter(type(record)).dump_python(record, mode="json")
-    return json.dumps({"schema": SCHEMA, **derived, **content}, indent=2, allow_nan=False) + "\n"
+    return json.dumps(seal({"schema": SCHEMA, **derived, **content}), indent=2, allow_nan=False) + "\n"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli.completion import complete_agent, complete_device, complete_suite
 from hwgpt_gym.cli.options import Json, Scale, Seed, refuse_options
 from hwgpt_gym.console import make_table, messages, output, print_json
@@ -104,7 +105,7 @@ def _custom_suite(
     for text in agents:
         name, _, budget = text.partition("=")
         if not (budget.isascii() and budget.isdigit()):
-            raise ValueError(f"--agent must be AGENT=BUDGET, such as local_search=1000, got {text!r}")
+            raise ValueError(f"--agent must be AGENT=BUDGET, such as local_search=1000, got {echo(text)}")
         entries.append(Entry(make_agent(name), int(budget), seeds))
     options: dict[str, Any] = {"devices": [reference_of(get_device(name)) for name in devices]} if devices else {}
     return custom_suite(entries, scale=scale, constraints=limits or ["p50"], **options)

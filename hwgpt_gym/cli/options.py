@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import echo, suggest
 from hwgpt_gym.cli.completion import complete_constraint, complete_device, complete_penalty, complete_scale
 from hwgpt_gym.console import format_metric
 from hwgpt_gym.metrics import METRICS
@@ -111,7 +111,7 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
         metric, equals, limit = (part.strip() for part in text.partition("="))
         if not (metric and equals and limit):
             raise ValueError(
-                f"--constraint must be METRIC=LIMIT, such as latency_ms=p30 or latency_ms=20, got {text!r}"
+                f"--constraint must be METRIC=LIMIT, such as latency_ms=p30 or latency_ms=20, got {echo(text)}"
             )
         if metric in constraints:
             raise ValueError(f"--constraint bounds {metric!r} twice")

@@ -86,7 +86,7 @@ def _check_later(profile: DeviceProfile, plan_path: Path, log_path: Path, as_jso
         print_json({**scores, "architectures": found, "reference_by_profile": {str(k): v for k, v in state.items()}})
         return
     rows = [
-        (row["architecture"], f"{row['measured_ms']:.3f}", f"{row['predicted_ms']:.3f}", f"{row['errors']:+.2f}")
+        (str(row["architecture"]), f"{row['measured_ms']:.3f}", f"{row['predicted_ms']:.3f}", f"{row['errors']:+.2f}")
         for row in found
     ]
     columns = ("architecture", "measured (ms)", "predicted (ms)", "combined standard errors")

@@ -153,6 +153,7 @@ def render(
     from hwgpt_gym.envs.pictures import save_architecture, text_of
 
     architecture, objective = Architecture.from_string(name), make_objective(constraint, DEFAULT_PENALTY, None)
+    make_benchmark(architecture.scale, device)
     if picture is None:
         typer.echo(text_of(architecture, device, objective), nl=False)
     else:

@@ -8,9 +8,11 @@ own functions never see what was not checked.
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import pickle
+import pickletools
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -59,8 +61,10 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         OSError: If the file cannot be read.
     """
     with open(path, "rb") as file:
+        content = file.read()
         try:
-            return PlainUnpickler(file).load()
+            _check_sizes(content)
+            return PlainUnpickler(io.BytesIO(content)).load()
         except UnsafePickleError as error:
             raise UnsafePickleError(f"{os.fspath(path)}: {error}") from None
         except OSError:
@@ -69,6 +73,24 @@ def load_plain_pickle(path: str | os.PathLike[str]) -> Any:
         except Exception as error:
             message = f"{os.fspath(path)}: not a readable pickle (truncated or damaged?): {error!r}"
             raise ValueError(message) from error
+
+
+_PUTS: Final = ("PUT", "BINPUT", "LONG_BINPUT")
+
+
+def _check_sizes(content: bytes) -> None:
+    """Refuse a pickle that would take more memory than its length accounts for; nothing of it is executed.
+
+    The unpickler makes room for the greatest index of its memo, and for as many bytes as an operation says that follow,
+    before it looks at either: nine bytes take 4 GB.
+
+    Raises:
+        UnsafePickleError: If an index of the memo is beyond the number of operations.
+        ValueError: If it is no pickle, or fewer bytes follow than an operation says.
+    """
+    for number, (operation, argument, _) in enumerate(pickletools.genops(content)):
+        if operation.name in _PUTS and (not isinstance(argument, int) or not 0 <= argument <= number):
+            raise UnsafePickleError(f"refused the memo index {argument!r} of operation {number}")
 
 
 class _StandIn:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_type
 from hwgpt_gym.files import replacing
 from hwgpt_gym.interop.configurations import decision_values
 from hwgpt_gym.optimum.front import ParetoFront
@@ -74,6 +75,7 @@ def write_parquet(
     """
     import pyarrow.parquet as pq
 
+    check_type("path", path, str | os.PathLike, "a path")
     encoded, keys = _unpack(benchmark, architectures, metrics)
     step = max(1, ROWS // max(1, len(benchmark.devices)))
     first = _table(benchmark, encoded[:step], keys)
@@ -111,6 +113,7 @@ def _unpack(
     benchmark: Benchmark, architectures: npt.ArrayLike | ParetoFront, metrics: Iterable[str] | None
 ) -> tuple[Encoded, tuple[str, ...]]:
     """Return the architectures, ``int8 (n, D)``, and the metrics, both checked."""
+    check_benchmark(benchmark, "benchmark")
     if isinstance(architectures, ParetoFront):
         metrics = architectures.metrics if metrics is None else metrics
         architectures = architectures.encoded

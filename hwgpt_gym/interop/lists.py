@@ -15,8 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer, suggest
+from hwgpt_gym.checks import check_array, check_flag, check_integer, check_list, echo, is_integer, suggest
 from hwgpt_gym.devices import get_device
+from hwgpt_gym.encoding import MOST_ROWS
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS
 from hwgpt_gym.search_space import NOT_SET, Architecture, Encoded, IntArray
 
@@ -106,8 +107,10 @@ class ListInterface:
         Raises:
             IndexError: If there is no such number.
         """
+        if not is_integer(index):
+            raise TypeError(f"index must be an integer, got {echo(index)}")
         if not 0 <= index < self.size:
-            raise IndexError(f"index must be from 0 to {self.size - 1}, got {index}")
+            raise IndexError(f"index must be from 0 to {self.size - 1}, got {echo(index)}")
         return self._name(self.space.from_index([index]))
 
     def __iter__(self) -> Iterator[str]:
@@ -115,7 +118,9 @@ class ListInterface:
 
     def contains(self, architecture_list: Sequence[str]) -> bool:
         """Return whether a list is an architecture."""
-        return len(architecture_list) == self.architecture_len and set(architecture_list) <= set(self.all_ops)
+        operations = check_list("architecture_list", architecture_list, "operations")
+        legal = all(isinstance(operation, str) and operation in self.all_ops for operation in operations)
+        return legal and len(operations) == self.architecture_len
 
     def list_to_index(self, architecture_list: Sequence[str]) -> int:
         """Return the number of an architecture.
@@ -158,6 +163,7 @@ class ListInterface:
 
     def encode_architecture(self, architecture_string: str, onehot: bool = False) -> npt.NDArray[Any]:
         """Return the operations of a name as numbers, ``int64 (D,)``, or one-hot, ``float64 (D, operations)``."""
+        check_flag("onehot", onehot)
         operations: IntArray = np.array(self.architecture_to_list(architecture_string), dtype=np.int64)
         return np.eye(len(self.all_ops))[operations] if onehot else operations
 
@@ -167,7 +173,11 @@ class ListInterface:
         Raises:
             ValueError: If they are no architecture.
         """
-        operations = np.argmax(architecture_encoded, axis=1) if onehot else np.asarray(architecture_encoded)
+        dimensions, kinds = (2, "iuf") if check_flag("onehot", onehot) else (1, "iu")
+        operations = check_array("architecture_encoded", architecture_encoded, kinds, "a row of operations")
+        if operations.ndim != dimensions or not operations.size:
+            raise ValueError(f"architecture_encoded must have {dimensions} dimensions, got {operations.shape}")
+        operations = operations.argmax(axis=1) if onehot else operations
         return self.list_to_architecture([str(int(operation)) for operation in operations])
 
     def generate_random_samples(self, n_samples: int = 10) -> tuple[list[str], list[int]]:
@@ -227,7 +237,8 @@ class ListInterface:
         Raises:
             ValueError: If the score is unknown or the sample is empty.
         """
-        number = check_integer("sample_size", SAMPLE_SIZE if sample_size is None else sample_size, 1)
+        number = check_integer("sample_size", SAMPLE_SIZE if sample_size is None else sample_size, 1, MOST_ROWS)
+        self._score(score_name)
         key = f"{score_name} {number}"
         if key not in self._moments:
             values = self.scores(self.space.sample(np.random.default_rng(self._seed), number), score_name)
@@ -252,16 +263,18 @@ class ListInterface:
         """
         values = self.benchmark.evaluate(self._encode(architecture_list), ["latency_ms"])["latency_ms"][0]
         of_device = dict(zip(self._devices, values.tolist(), strict=True))
-        for device in devices or ():
-            if device not in of_device:
-                raise ValueError(f"unknown device {device!r}: {suggest(device, self._devices)}")
-        return {device: of_device[device] for device in devices or self._devices}
+        names = self._devices if devices is None else check_list("devices", devices, "names")
+        for device in names:
+            if not isinstance(device, str) or device not in of_device:
+                raise ValueError(f"unknown device {echo(device)}: {suggest(device, self._devices)}")
+        return {device: of_device[device] for device in names}
 
     def _encode(self, architecture_list: Sequence[str]) -> Encoded:
+        architecture_list = check_list("architecture_list", architecture_list, "operations")
         if not self.contains(architecture_list):
             raise ValueError(
                 f"architecture_list must have {self.architecture_len} entries of {self.all_ops}, "
-                f"got {len(architecture_list)}: {list(architecture_list)}"
+                f"got {len(architecture_list)}: {echo(architecture_list)}"
             )
         choices = np.minimum([int(operation) for operation in architecture_list], np.array(self.space.num_choices) - 1)
         return self.space.canonical(choices[None])
@@ -271,8 +284,8 @@ class ListInterface:
 
     def _score(self, name: str) -> tuple[str, int | None]:
         """Return the metric of a score, and the position of its device if it depends on one."""
-        if name not in self._scores:
-            raise ValueError(f"unknown score {name!r}: {suggest(name, self._scores)}")
+        if not isinstance(name, str) or name not in self._scores:
+            raise ValueError(f"unknown score {echo(name)}: {suggest(name, self._scores)}")
         return self._scores[name]
 
     def _name_scores(self) -> dict[str, tuple[str, int | None]]:

@@ -5,15 +5,16 @@ Nothing here imports Optuna: a trial is passed in.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_flag, check_list, echo
 from hwgpt_gym.metrics import METRICS
-from hwgpt_gym.objective import Objective
-from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.objective import Limit, Objective, as_objective
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace, check_space
 
 if TYPE_CHECKING:
     import optuna
@@ -30,6 +31,9 @@ def suggest(space: SearchSpace, trial: optuna.trial.BaseTrial, *, conditional: b
         conditional: Whether layers beyond the depth are left out of the trial; otherwise they are chosen in vain, so
             that all trials have the same parameters.
     """
+    check_space(space)
+    if not hasattr(trial, "suggest_int"):
+        raise TypeError(f"trial must be one of Optuna's trials, got {echo(trial)}")
     choices = np.full((1, space.num_decisions), NOT_SET, dtype=np.int8)
     length = space.num_decisions
     for column, (name, number) in enumerate(zip(space.decision_names, space.num_choices, strict=True)):
@@ -47,7 +51,7 @@ class OptunaObjective:
 
     Args:
         benchmark: The benchmark, of one device if a metric that is needed depends on the device.
-        objective: What to maximise; no constraints by default.
+        objective: What to maximise, or just the constraints; none by default.
         metrics: The metrics to trade off instead of the reward.
         conditional: As for :func:`suggest`.
 
@@ -72,17 +76,19 @@ class OptunaObjective:
     def __init__(
         self,
         benchmark: Benchmark,
-        objective: Objective | None = None,
+        objective: Objective | Mapping[str, Limit] | None = None,
         metrics: Sequence[str] | None = None,
         *,
         conditional: bool = True,
     ) -> None:
         if objective is not None and metrics is not None:
-            raise ValueError(f"give an objective or metrics to trade off, not both: {objective!r} and {metrics!r}")
-        self.benchmark = benchmark
-        self.conditional = conditional
-        self.bound = None if metrics is not None else (objective or Objective()).bind(benchmark)
-        self.metrics = tuple(metrics or ()) if self.bound is None else self.bound.metrics
+            both = f"{echo(objective)} and {echo(metrics)}"
+            raise ValueError(f"give an objective or metrics to trade off, not both: {both}")
+        self.benchmark = check_benchmark(benchmark, "benchmark")
+        self.conditional = check_flag("conditional", conditional)
+        sought = as_objective({} if objective is None else objective)
+        self.bound = sought.bind(benchmark) if metrics is None else None
+        self.metrics = self.bound.metrics if self.bound else tuple(check_list("metrics", metrics or (), "metrics"))
         benchmark.check_one_device(self.metrics)
         self.directions = (
             ["maximize"]

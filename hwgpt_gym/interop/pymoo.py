@@ -14,10 +14,11 @@ from pymoo.core.problem import Problem
 from pymoo.operators.crossover.ux import UX
 from pymoo.operators.sampling.rnd import IntegerRandomSampling
 
-from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.objective import Limit, Objective
+from hwgpt_gym.benchmark import Benchmark, check_benchmark
+from hwgpt_gym.checks import check_between, check_list
+from hwgpt_gym.objective import Limit, as_objective
 from hwgpt_gym.pareto import losses_sign
-from hwgpt_gym.search_space import SearchSpace
+from hwgpt_gym.search_space import SearchSpace, check_space
 
 
 class ArchitectureProblem(Problem):  # type: ignore[misc]  # pymoo has no types.
@@ -44,9 +45,9 @@ class ArchitectureProblem(Problem):  # type: ignore[misc]  # pymoo has no types.
         metrics: Sequence[str] = ("perplexity", "latency_ms"),
         constraints: Mapping[str, Limit] | None = None,
     ) -> None:
-        self.benchmark = benchmark
-        self.metrics = tuple(metrics)
-        self.limits = dict(Objective(constraints or {}).bind(benchmark).limits)
+        self.benchmark = check_benchmark(benchmark, "benchmark")
+        self.metrics = tuple(check_list("metrics", metrics, "metrics"))
+        self.limits = dict(as_objective({} if constraints is None else constraints).bind(benchmark).limits)
         self._keys = tuple(dict.fromkeys((*self.metrics, *self.limits)))
         benchmark.check_one_device(self._keys)
         self._signs = losses_sign(self.metrics)
@@ -77,7 +78,8 @@ class DrawAnew(Mutation):  # type: ignore[misc]
 
     def __init__(self, space: SearchSpace, mutations: float) -> None:
         super().__init__(prob=1.0)
-        self.num_choices = np.asarray(space.num_choices)
+        self.num_choices = np.asarray(check_space(space).num_choices)
+        check_between("mutations", mutations, 0.0, 1e6)
         self.probability = min(1.0, mutations / len(self.num_choices))
 
     def _do(self, problem: Any, X: Any, *args: Any, random_state: Any = None, **kwargs: Any) -> Any:
@@ -93,6 +95,7 @@ def operators(space: SearchSpace, crossover_probability: float = 0.9, mutations:
         crossover_probability: How likely two parents cross over, uniformly.
         mutations: How many decisions a child draws anew on average.
     """
+    check_between("crossover_probability", crossover_probability, 0.0, 1.0)
     return {
         "sampling": IntegerRandomSampling(),
         "crossover": UX(prob=crossover_probability),

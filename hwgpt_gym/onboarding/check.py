@@ -11,7 +11,8 @@ from hwgpt_gym.onboarding.measurements import Measurements, reference_times, sum
 from hwgpt_gym.onboarding.plan import EVERYWHERE, Plan, greedy_design, plan_pool
 from hwgpt_gym.onboarding.posterior import INTERVAL_FACTOR, CostPosterior, fit_posterior
 from hwgpt_gym.onboarding.prior import Prior
-from hwgpt_gym.onboarding.profile import Checks, ScaleProfile
+from hwgpt_gym.onboarding.profile import ScaleProfile
+from hwgpt_gym.onboarding.profile_document import Checks
 from hwgpt_gym.onboarding.records import Log, best_clock
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, FloatArray
 

@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from hwgpt_gym.checks import suggest
+from hwgpt_gym.checks import check_type, echo, suggest
 from hwgpt_gym.devices import DEVICES, Device, ProfilingConditions
 from hwgpt_gym.search_space import get_search_space
 
@@ -97,7 +97,7 @@ def get_device(device: str | os.PathLike[str] | Device | DeviceProfile) -> Devic
     path = devices_folder() / f"{device}{SUFFIX}"
     if not path.is_file():
         legal = [*DEVICES, *registered_devices()]
-        raise ValueError(f"unknown device {device!r}: {suggest(device, legal)}, and paths that end in {SUFFIX!r}")
+        raise ValueError(f"unknown device {echo(device)}: {suggest(device, legal)}, and paths that end in {SUFFIX!r}")
     found = _read(str(path), *_signature(path))
     if found.name != device:
         raise ValueError(f"{path} should be the device {device!r}, but its name is {found.name!r}")
@@ -114,7 +114,7 @@ def load_device(path: str | os.PathLike[str]) -> ProfiledDevice:
     Example:
         >>> load_device("mine.safetensors")  # doctest: +SKIP
     """
-    file = Path(os.fspath(path)).absolute()
+    file = Path(check_type("path", path, str | os.PathLike, "the path of a profile")).absolute()
     if not file.is_file():
         raise FileNotFoundError(f"there is no device profile at {path}")
     return _named(_read(str(file), *_signature(file)), str(file))
@@ -219,7 +219,7 @@ def _profiled(profile: DeviceProfile) -> ProfiledDevice:
     from hwgpt_gym.onboarding.profile import DeviceProfile
 
     if not isinstance(profile, DeviceProfile):
-        raise ValueError(f"device must be a name, a path, a device or a profile, got {profile!r}")
+        raise ValueError(f"device must be a name, a path, a device or a profile, got {echo(profile)}")
     conditions = next(iter(profile.scales.values())).conditions
     kind = "gpu" if conditions.target.startswith("cuda") else "cpu"
     precision = conditions.precision

@@ -91,8 +91,8 @@ def layer_posterior(prior: Prior, model: CountModel) -> CostPosterior:
 def layer_prior(posterior: CostPosterior) -> Prior:
     """Return the prior of whole models that the layers leave: its common level is free again.
 
-    The median layers of a width with and without biases are from different probes, in different states of the machine. So
-    the level of a width is known to :data:`LEVEL_DEVIATION`, and the difference of its biases to that of two levels.
+    The median layers of a width with and without biases are from different probes, in different states of the machine.
+    So the level of a width is known to :data:`LEVEL_DEVIATION`, and the difference of its biases to that of two levels.
     """
     place = np.arange(len(posterior.mean)) % PER_WIDTH
     apart = np.where(place == 0, 1.0, np.where(place == BIAS_PLACE, 2.0, 0.0)) * LEVEL_DEVIATION**2
@@ -121,10 +121,12 @@ def _robust(columns: FloatArray, values: FloatArray) -> FloatArray:
     """Least squares of relative errors with Tukey's biweight."""
     weights: FloatArray = np.ones(len(values))
     for _ in range(ROUNDS):
-        found: FloatArray = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
-        predicted = np.maximum(columns @ found, 0.05)
+        solved = np.linalg.lstsq(columns * weights[:, None], values * weights, rcond=None)[0]
+        found = np.asarray(solved, dtype=np.float64)
+        predicted: FloatArray = np.maximum(columns @ found, 0.05)
         relative = values / predicted - 1.0
-        spread = 1.4826 * np.median(np.abs(relative)) + 1e-6
+        spread = 1.4826 * float(np.median(np.abs(relative))) + 1e-6
         # The biweight's square root and the inverse prediction: the residuals that are squared are relative ones.
-        weights = np.clip(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0, 1.0) / predicted
+        biweight: FloatArray = np.maximum(1.0 - np.square(relative / (BIWEIGHT_LIMIT * spread)), 0.0)
+        weights = biweight / predicted
     return found

@@ -201,4 +201,4 @@ def _tabled(space: SearchSpace, rows: Mapping[Architecture, Sequence[float]]) ->
     values = np.array([float(np.median(own)) for own in rows.values()])
     visits = np.array([len(own) for own in rows.values()], dtype=np.int64)
     nothing = np.full(len(values), np.nan)
-    return Measurements(space, space.encode(rows), values, visits, nothing, np.zeros(len(values), dtype=bool))
+    return Measurements(space, space.encode(list(rows)), values, visits, nothing, np.zeros(len(values), dtype=bool))

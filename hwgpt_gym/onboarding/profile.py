@@ -203,7 +203,7 @@ def load_profile(path: str | os.PathLike[str]) -> DeviceProfile:
             text = (file.metadata() or {}).get(_METADATA_KEY, "{}")
             tensors: dict[str, npt.NDArray[Any]] = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no dict)
         raw = json.loads(text)
-    except (SafetensorError, json.JSONDecodeError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"{path} is no readable device profile: {error}") from error
     if not isinstance(raw, dict) or raw.get("kind") != "device-profile":
         raise ValueError(f"{path} is no device profile")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_array, shown
+from hwgpt_gym.checks import check_array, check_list, check_type, echo
 from hwgpt_gym.objective import Limit, Objective, as_objective
 from hwgpt_gym.optimum.completions import (
     CountRewards,
@@ -40,6 +40,7 @@ from hwgpt_gym.search_space import (
     Group,
     IntArray,
     SearchSpace,
+    check_space,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import chain_tables, count_states
@@ -61,11 +62,14 @@ class ActionValues:
     """
 
     def __init__(self, model: ChainModel, problems: Sequence[Problem]) -> None:
+        check_type("model", model, ChainModel, "a ChainModel, such as bench.chain_model('perplexity')")
         self.space: SearchSpace = model.space
-        self._problems = tuple(problems)
+        self._problems = tuple(check_list("problems", problems, "Problem"))
+        for problem in self._problems:
+            check_type("problems", problem, Problem, "a list of Problem, as Problem.of(bound) returns it")
         self._tables = chain_tables(model)
         self._suffixes = suffix_tables(model)
-        spans = [greatest - least for least, greatest in (problem.log_perplexity_range for problem in problems)]
+        spans = [greatest - least for least, greatest in (problem.log_perplexity_range for problem in self._problems)]
         self._quality_of_unit = 1.0 / np.array([span or 1.0 for span in spans])
         self._rewards = [CountRewards(6 * len(problems), n_layer) for n_layer in self.space.depths]
         self._group_values = np.full((len(problems), 3, 3, 2), np.nan)
@@ -73,7 +77,7 @@ class ActionValues:
     @staticmethod
     def bytes_per_problem(space: SearchSpace) -> int:
         """Return how much memory a problem's tables take, unless its penalty scales quality: then twice as much."""
-        return 8 * sum(6 * len(count_states(n_layer)) ** 2 for n_layer in space.depths)
+        return 8 * sum(6 * len(count_states(n_layer)) ** 2 for n_layer in check_space(space).depths)
 
     def __call__(self, encoded: npt.ArrayLike, problem: Rows | None = None) -> FloatArray:
         """Return the values of the next decision's choices.
@@ -159,7 +163,7 @@ class ActionValues:
             len(self._problems) - 1,
         )
         if problem.shape != (rows,) or np.any((problem < 0) | (problem > last)):
-            raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {shown(problem)}")
+            raise ValueError(f"problem must hold {rows} positions from 0 to {last}, got {echo(problem)}")
         return problem
 
     def _of_groups(self, problem: Rows) -> FloatArray:
@@ -215,7 +219,7 @@ class ActionValues:
         # At given costs every penalty is affine in quality. Most only shift it.
         slope, rounding = most - least, 1e-9 * (1.0 + np.abs(least).max())
         if np.abs(middle - 0.5 * (least + most)).max() > rounding:
-            raise ValueError(f"action values need a penalty that is affine in quality, got {problem.objective!r}")
+            raise ValueError(f"action values need a penalty that is affine in quality, got {echo(problem.objective)}")
         shifts = np.abs(slope - 1.0).max() <= rounding
         self._rewards[depth].set(slot, least + (quality if shifts else slope * quality), None if shifts else slope)
 

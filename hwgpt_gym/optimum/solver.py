@@ -20,7 +20,7 @@ from functools import cached_property
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_integer, check_type, is_number, shown
+from hwgpt_gym.checks import check_integer, check_type, echo, is_number
 from hwgpt_gym.metrics import get_metric
 from hwgpt_gym.objective import BoundObjective, Limit, Objective, as_objective
 from hwgpt_gym.optimum.worlds import Certainty, certainties
@@ -213,8 +213,8 @@ def nearest_to_limit(bench: Benchmark, metric: str, limit: float) -> Encoded:
             is not finite.
     """
     check_benchmark(bench)
-    if not is_number(limit) or not np.isfinite(limit):
-        raise ValueError(f"limit must be a finite number, got {shown(limit)}")
+    if not is_number(limit) or not np.isfinite(float(limit)):
+        raise ValueError(f"limit must be a finite number, got {echo(limit)}")
     cost, tables = bench.count_model(metric), chain_tables(bench.chain_model("perplexity"))
 
     def distances(group: Group) -> FloatArray:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.penalties import get_penalty
 from hwgpt_gym.search_space import FIRST_LAYER, GROUPS, Encoded, FloatArray, Group
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -90,7 +90,7 @@ def certainties(bench: Benchmark, bound: BoundObjective, encoded: Encoded, world
     """
     drawn = load_worlds(bench.scale)
     if check_integer("worlds", worlds, 2) > len(drawn) or worlds % 2:
-        raise ValueError(f"worlds must be an even number from 2 to {len(drawn)}, got {worlds!r}")
+        raise ValueError(f"worlds must be an even number from 2 to {len(drawn)}, got {echo(worlds)}")
     if bench.world is not None:
         raise ValueError(f"worlds deviate from the nominal models, got the benchmark of world {bench.world}")
     drawn.check_nominal(bench.surrogates)

@@ -7,6 +7,7 @@ from typing import Final, NamedTuple, TypeAlias
 
 import numpy as np
 
+from hwgpt_gym.checks import check_type
 from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray, Group
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import ChainTables, chain_tables
@@ -43,6 +44,7 @@ class Extremes(NamedTuple):
 
 def chain_extremes(model: ChainModel) -> Extremes:
     """Find the least and the greatest prediction of a chain model over its search space."""
+    check_type("model", model, ChainModel, "a ChainModel, such as bench.chain_model('perplexity')")
     least = best(
         chain_tables(model), lambda group: -chain_tables(model).values(group), lambda encoded: (model.predict(encoded),)
     )

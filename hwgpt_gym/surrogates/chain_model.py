@@ -13,7 +13,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_array
+from hwgpt_gym.checks import check_array, check_type
 from hwgpt_gym.encoding import read_only
 from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, SearchSpace
 from hwgpt_gym.surrogates.features import BLOCK_STARTS, COUNT_FEATURES, Features, block_layout, extract
@@ -82,6 +82,7 @@ class ChainModel:
         }
 
     def __post_init__(self) -> None:
+        check_type("space", self.space, SearchSpace, "a SearchSpace")
         for name, shape in self.shapes(self.space).items():
             array = check_array(name, getattr(self, name), "iuf", "numbers")
             if array.shape != shape:

@@ -15,7 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_array
+from hwgpt_gym.checks import check_array, check_type
 from hwgpt_gym.encoding import read_only
 from hwgpt_gym.search_space import GROUP_SHAPE, GROUPS, NUM_CHOICES, FloatArray, Group, IntArray, SearchSpace
 from hwgpt_gym.surrogates.features import Features, extract
@@ -54,6 +54,7 @@ class CountModel:
         return {"base": GROUP_SHAPE, "mlp": (widths, biases, NUM_CHOICES), "head": (widths, biases, NUM_CHOICES)}
 
     def __post_init__(self) -> None:
+        check_type("space", self.space, SearchSpace, "a SearchSpace")
         devices = np.shape(self.base)[:-3]
         for name, shape in self.shapes().items():
             array = check_array(name, getattr(self, name), "iuf", "numbers")

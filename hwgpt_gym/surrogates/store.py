@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.checks import shown
+from hwgpt_gym.checks import check_list, check_type, echo
 from hwgpt_gym.files import read_json, replacing
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SearchSpace, get_search_space
@@ -61,6 +61,14 @@ class Surrogates:
     metadata: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_type("space", self.space, SearchSpace, "a SearchSpace")
+        for name in _CHAIN_METRICS:
+            check_type(name, getattr(self, name), ChainModel, "a ChainModel")
+        for name, kind in (("costs", CountModel), ("noise", NoiseModel)):
+            for key, model in check_type(name, getattr(self, name), Mapping, "a dictionary of models").items():
+                check_type(f"{name}[{echo(key)}]", model, kind, f"a {kind.__name__}")
+        for name in check_list("devices", self.devices, "names"):
+            check_type("devices", name, str, "names")
         if len(set(self.devices)) < len(self.devices):
             raise ValueError(f"devices must not repeat a name, got {list(self.devices)}")
         axes = {name: self.costs[name].base.shape[:-3] for name in DEVICE_METRICS if name in self.costs}
@@ -75,9 +83,9 @@ class Surrogates:
         Raises:
             ValueError: If these surrogates are not of this device.
         """
-        if device not in self.devices:
+        if not isinstance(device, str) or device not in self.devices:
             raise ValueError(
-                f"the surrogates of scale {self.space.scale!r} know no device {device!r}: "
+                f"the surrogates of scale {self.space.scale!r} know no device {echo(device)}: "
                 f"they are of {', '.join(self.devices)}"
             )
         return self.devices.index(device)
@@ -127,8 +135,9 @@ def read_surrogates(path: Path) -> Surrogates:
             tensors: dict[str, np.ndarray] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
         raise ValueError(f"{path} is no readable safetensors file: {error}") from error
+    read = read_json(path, text)
     try:
-        document = _check_document(read_json(path, text))
+        document = _check_document(read)
         _check_digests(tensors, document["sha256"])
         if document.get(_OWN_DIGEST) != _digest_document(document):
             raise ValueError("the metadata do not have the SHA-256 that they say: the file is damaged")
@@ -140,17 +149,17 @@ def read_surrogates(path: Path) -> Surrogates:
 def _check_document(document: Any) -> dict[str, Any]:
     """Return the metadata, checked as far as loading relies on it."""
     if not isinstance(document, dict):
-        raise ValueError(f"the metadata must be an object, got {shown(document)}")
+        raise ValueError(f"the metadata must be an object, got {echo(document)}")
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"schema version {shown(version)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+        raise ValueError(f"schema version {echo(version)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
     devices, digests, ranges = (document.get(key) for key in ("devices", "sha256", "ranges"))
     if not isinstance(devices, list) or not all(isinstance(name, str) for name in devices):
-        raise ValueError(f"'devices' must be a list of names, got {shown(devices)}")
+        raise ValueError(f"'devices' must be a list of names, got {echo(devices)}")
     if not isinstance(digests, dict):
-        raise ValueError(f"'sha256' must be an object of checksums by array, got {shown(digests)}")
+        raise ValueError(f"'sha256' must be an object of checksums by array, got {echo(digests)}")
     if not isinstance(ranges, dict) or not all(name in _CHAIN_METRICS and _is_range(ranges[name]) for name in ranges):
-        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {shown(ranges)}")
+        raise ValueError(f"'ranges' must map {list(_CHAIN_METRICS)} to [least, greatest], got {echo(ranges)}")
     return document
 
 
@@ -202,7 +211,6 @@ def _assemble(document: dict[str, Any], tensors: Mapping[str, np.ndarray]) -> Su
         raise ValueError(f"lacks an array or has one too many: {error}") from error
 
 
-@lru_cache
 def load_surrogates(scale: str) -> Surrogates:
     """Load the shipped surrogates of a scale; loaded once and shared.
 
@@ -210,7 +218,12 @@ def load_surrogates(scale: str) -> Surrogates:
         ValueError: If there is no such scale.
         FileNotFoundError: If the package was installed without its weights.
     """
-    return read_surrogates(WEIGHTS_FOLDER / f"{get_search_space(scale).scale}.safetensors")
+    return _load(get_search_space(scale).scale)
+
+
+@lru_cache
+def _load(scale: str) -> Surrogates:
+    return read_surrogates(WEIGHTS_FOLDER / f"{scale}.safetensors")
 
 
 def _models(surrogates: Surrogates) -> dict[str, ChainModel | CountModel | NoiseModel]:

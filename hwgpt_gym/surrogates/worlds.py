@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hwgpt_gym.checks import check_integer, shown
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.encoding import read_only
 from hwgpt_gym.files import read_json, replacing
 from hwgpt_gym.metrics import get_metric
@@ -194,7 +194,7 @@ class Worlds:
 
     def _check(self, world: int) -> int:
         if check_integer("world", world, 0) >= len(self):
-            raise ValueError(f"world must be an integer from 0 to {len(self) - 1}, got {world!r}")
+            raise ValueError(f"world must be an integer from 0 to {len(self) - 1}, got {echo(world)}")
         return int(world)
 
 
@@ -251,7 +251,7 @@ def read_worlds(path: Path, surrogates: Surrogates) -> Worlds:
     document = read_json(path, text)
     found = document.get("schema_version") if isinstance(document, dict) else document
     if found != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema version {shown(found)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
+        raise ValueError(f"{path} has schema version {echo(found)}, this version of hwgpt_gym reads {SCHEMA_VERSION}")
     if document.pop("sha256", None) != _sha256(document, tensors):
         raise ValueError(f"{path} is damaged: its content is not that of its SHA-256")
     nominal = {"perplexity": surrogates.perplexity, "accuracy": surrogates.accuracy}
@@ -273,7 +273,6 @@ def worlds_path(scale: str, folder: Path = WEIGHTS_FOLDER) -> Path:
     return folder / f"worlds_{get_search_space(scale).scale}.safetensors"
 
 
-@lru_cache
 def load_worlds(scale: str) -> Worlds:
     """Load the shipped worlds of a scale, and check their SHA-256; loaded once and shared.
 
@@ -281,4 +280,9 @@ def load_worlds(scale: str) -> Worlds:
         ValueError: If there is no such scale, or the file is damaged.
         FileNotFoundError: If the package was installed without its worlds.
     """
+    return _load(get_search_space(scale).scale)
+
+
+@lru_cache
+def _load(scale: str) -> Worlds:
     return read_worlds(worlds_path(scale), load_surrogates(scale))

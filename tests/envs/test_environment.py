@@ -254,7 +254,7 @@ def test_one_device_and_a_range_have_the_observation_of_all() -> None:
     ("arguments", "message"),
     [
         ({"device": "a6001"}, "did you mean 'a6000'"),
-        ({"device": []}, "at least one name"),
+        ({"device": []}, "a list of at least one of them"),
         ({"device": ["a100", "A100"]}, "must not repeat"),
         ({"device": 3}, "device must be"),
         ({"scale": "xl"}, "scale must be one of"),

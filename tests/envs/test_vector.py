@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 import hwgpt_gym  # noqa: F401  # Registers the environments.
 from hwgpt_gym.penalties import PENALTIES
 
-LIMITS = {"latency_ms": ("p10", "p90"), "params": (5e7, "p90"), "energy_j": "p40"}
+LIMITS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", "p95")}
 """Nothing keeps the low ends of all three at once: not every penalty takes them."""
 KEPT = {"latency_ms": ("p30", "p90"), "params": "p60"}
 
@@ -97,7 +97,10 @@ def test_every_lane_begins_with_options_of_its_own() -> None:
         assert infos["device"][lane] == info["device"]
         assert {key: values[lane] for key, values in infos["constraint"].items() if key[0] != "_"} == info["constraint"]
     before = envs.step(np.zeros(4, dtype=np.int64))[0]
-    for wrong, message in (([None, None, None, {"device": "abacus"}], "abacus"), ([None], "one for each lane, got 1")):
+    for wrong, message in (
+        ([None, None, None, {"device": "abacus"}], "abacus"),
+        ([None], r"a list of 4, one for each lane, got \[None\]"),
+    ):
         with pytest.raises(ValueError, match=message):
             envs.reset_each(wrong)
     np.testing.assert_array_equal(envs.reset(options={"reset_mask": np.arange(4) == 3})[0][:3], before[:3])
@@ -240,16 +243,16 @@ def test_masks_of_all_lanes() -> None:
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ([0, 1], "actions must be 3 integers"),
+        ([0, 1], "actions must (be|hold) 3 integers"),
         ([0, 1, 3], "from 0 to 2, got 3 for lane 2"),
         ([0, -1, 1], "got -1 for lane 1"),
-        ([0.0, 1.0, 1.0], "actions must be 3 integers"),
+        ([0.0, 1.0, 1.0], "actions must hold 3 integers from 0 to 2"),
     ],
 )
 def test_wrong_actions_change_nothing(actions: list[Any], message: str) -> None:
     envs = make(3).unwrapped
     envs.reset()
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         envs.step(np.array(actions))
     assert (envs.encoded == -1).all()
 
@@ -306,7 +309,7 @@ def test_natural_guesses_are_refused_with_the_right_call(env_id: str) -> None:
 def test_wrong_number_of_lanes(num_envs: Any) -> None:
     from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
-    with pytest.raises(ValueError, match="num_envs must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="num_envs must be an integer from 1 to 1000000"):
         HWGPTVectorEnv(num_envs)
 
 

@@ -66,5 +66,5 @@ def test_unknown_models_are_refused() -> None:
     for count in (analytic.params, analytic.flops):
         with pytest.raises(ValueError, match=r"mlp must be one of \['gpt2', 'gated'\], got 'relu'"):
             count(space, encoded, "relu")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="metric must be 'params' or 'flops', got 'latency_ms'"):
+    with pytest.raises(ValueError, match=r"metric must be one of \['params', 'flops'\], got 'latency_ms'"):
         analytic.count_model(space, "latency_ms")  # type: ignore[arg-type]

@@ -23,10 +23,16 @@ def test_look_up_ignores_case(written: str, name: str) -> None:
     assert get_device(written) is DEVICES[name]
 
 
-@pytest.mark.parametrize("name", ["a600", "rtx3090", "tpu", "", None, 3])
+@pytest.mark.parametrize("name", ["a600", "rtx3090", "tpu", ""])
 def test_unknown_devices_are_refused_with_what_is_legal(name: object) -> None:
     with pytest.raises(ValueError, match=r"unknown device .*Legal are a100, a40"):
         get_device(name)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("device", [None, 3])
+def test_what_is_no_device_at_all_is_refused(device: object) -> None:
+    with pytest.raises((TypeError, ValueError), match=r"device must be a name, a path, a device or a profile, got"):
+        get_device(device)  # type: ignore[arg-type]
 
 
 def test_near_misses_are_suggested() -> None:

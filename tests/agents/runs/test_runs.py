@@ -2,6 +2,7 @@ import io
 import json
 import os
 import re
+import shlex
 import signal
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -76,6 +77,32 @@ def test_demo_can_be_run_again(demo, tmp_path):
     assert cli.run([*words[1:], "--output", str(tmp_path / "again")]) == 1
     first, again = (validate_result(path / "result.parquet") for path in (folder, tmp_path / "again"))
     np.testing.assert_array_equal(first.encoded, again.encoded)
+
+
+@pytest.mark.parametrize(
+    "objective",
+    [
+        Objective(),
+        Objective({"latency_ms": 1 / 0.07, "params": "p12.5"}, "power", 1 / 3),
+        Objective({"energy_j": "p30"}, "hinge", confidence=0.9),
+    ],
+)
+def test_the_command_of_a_run_asks_for_the_same(monkeypatch, objective):
+    asked = []
+
+    def stop(config, *_):
+        asked.append(config)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("hwgpt_gym.agents.runs.run.perform_into_folder", stop)
+    monkeypatch.setattr("hwgpt_gym.agents.runs.run.perform", stop)
+    problem = SearchProblem(Benchmark("m", "h100"), objective, 321, 7)
+    for verb, agent, target in (("train", "maskable_ppo", 0.0125), ("search", "tpe", None)):
+        config = RunConfig.of(verb, agent, problem, target)
+        words = shlex.split(config.command)
+        assert words[:2] == ["hwgpt-gym", verb]
+        cli.run(words[1:])
+        assert asked.pop() == config
 
 
 class Links(HTMLParser):

@@ -197,8 +197,9 @@ def test_a_missing_extra_is_named_before_the_training(
 
 def test_rows_are_bounded_by_the_front(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.run(["pareto", "--rows", str(10**11)]) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert f": {len(lines) - 2} of {len(lines) - 2}" in lines[0]
+    printed = capsys.readouterr().out
+    rows = printed.count("gpt-s-")
+    assert f": {rows} of {rows}" in printed.replace("\n", " ")
 
 
 def test_damaged_files_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

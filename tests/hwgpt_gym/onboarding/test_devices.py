@@ -11,6 +11,7 @@ from pathlib import Path
 import gymnasium as gym
 import numpy as np
 import pytest
+from flipping import flip
 
 from hwgpt_gym import (
     DEVICES,
@@ -369,3 +370,7 @@ def test_commands_take_it(path: Path, capsys: pytest.CaptureFixture[str], tmp_pa
 
     assert ("mine", "your own") in complete_device("mi")
     assert (str(path), "a profile") in complete_device(str(path)[:-14])
+
+
+def test_a_flipped_byte_is_noticed_or_changes_nothing(path: Path) -> None:
+    assert flip(path, lambda file: load_device(file).content) > 250

@@ -325,3 +325,40 @@ def test_what_to_measure_next(tmp_path) -> None:
     measured = {str(item) for item in metric.posterior.space.decode(metric.measurements.encoded)}
     assert not measured & set(names)
     assert further(metric.posterior, metric.measurements, 1e-6) is None
+
+
+def test_layers_are_timed_beside_whole_models(backend, tmp_path) -> None:
+    def prepare_layers(name: str):
+        architecture, truth, space = Architecture.from_string(name), backend.truth, backend.space
+        e, b = space.embed_dims.index(architecture.embed_dim), int(architecture.bias)
+        step = truth.base[e, 1, b] - truth.base[e, 0, b]
+        rest = truth.base[e, 0, b] - space.depths[0] * step
+        mlp = truth.mlp[e, b, [space.mlp_ratios.index(item) for item in architecture.mlp_ratio]]
+        head = truth.head[e, b, [space.head_counts.index(item) for item in architecture.n_head]]
+        parts = np.abs(np.array([rest / 2, *(step + mlp + head), rest / 2])) + 1e-3
+
+        def run() -> dict[str, list[float]]:
+            backend.seconds += parts.sum() / 1e3
+            return {"wall": (1.1 * parts).tolist(), "cpu": parts.tolist()}
+
+        return run
+
+    backend.prepare_layers = prepare_layers
+    path = tmp_path / "log.jsonl"
+    layers = measure(PLAN, str(path), backend, 0.2, "layers")
+    assert not layers.visits
+    assert {item.layers for item in layers.log.passes} == set(PLAN.probes)
+    both = measure(PLAN, str(path), backend, 0.5)
+    assert both.visits
+    assert len(both.log.passes) > len(layers.log.passes)
+    metric = fit_log(PLAN, read_log(path, PLAN)).metrics["latency_ms"]
+    assert metric.layers == len(both.log.passes)
+    test = backend.space.sample(np.random.default_rng(8), 500)
+    ratio = metric.posterior.model.predict(test) / backend.truth.predict(test)
+    assert np.median(np.abs(ratio / np.median(ratio) - 1.0)) < 0.02
+    only = tmp_path / "only.jsonl"
+    measure(PLAN, str(only), backend, 0.2, "layers")
+    alone = fit_log(PLAN, read_log(only, PLAN)).metrics["latency_ms"]
+    assert alone.checks is None
+    assert len(alone.measurements) == 0
+    assert DeviceProfile("mine", "Mine", {"s": fit_log(PLAN, read_log(only, PLAN))}).content_hash
