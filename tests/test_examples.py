@@ -20,9 +20,10 @@ SMALL = {
     "quickstart.py": ["--episodes", "100"],
     "reinforce.py": ["--updates", "4", "--lanes", "32"],
     "sb3_ppo.py": ["--episodes", "400", "--lanes", "64"],
+    "tianshou_ppo.py": ["--epochs", "1", "--episodes", "16"],
     "torchrl_collector.py": ["--batches", "3", "--lanes", "16"],
 }
-NEEDS = {"multi_objective.py": "mo_gymnasium", "torchrl_collector.py": "torchrl"}
+NEEDS = {"tianshou_ppo.py": "tianshou", "multi_objective.py": "mo_gymnasium", "torchrl_collector.py": "torchrl"}
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 
