@@ -140,7 +140,8 @@ class EditEpisodes(Episodes):
             len(block) for block in np.split(num_choices, range(GREATEST_COUNT, len(num_choices), GREATEST_COUNT))
         ]
         uniforms = np.concatenate([draw(rows, count) for count in counts], axis=1)
-        return (uniforms * num_choices).astype(np.int8)
+        kept: Encoded = (uniforms * num_choices).astype(np.int8)
+        return kept
 
     def _visit(self, rows: Lanes) -> tuple[Score, dict[str, Any]]:
         """Score the architectures of some lanes, remember the best, and report."""
