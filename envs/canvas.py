@@ -38,7 +38,7 @@ class Canvas:
     def __init__(self, width: int, height: int, ground: str) -> None:
         self._height = height
         self._renderer: Any = RendererAgg(width, height, _DPI)  # type: ignore[no-untyped-call]
-        np.asarray(self._renderer.buffer_rgba())[:] = (*_pixel(ground), 255)
+        np.asarray(self._renderer.buffer_rgba())[:] = (*_pixel(ground), 255)  # type: ignore[no-untyped-call]
         # Nothing is drawn on it: artists ask it how large the picture is.
         self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         self._shapes: list[Artist] = []
