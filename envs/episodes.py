@@ -24,9 +24,6 @@ MOST_LANES: Final = 10**6
 Draw = Callable[[Lanes, int], FloatArray]
 """Draws so many uniform numbers on each of some lanes, ``float64 (m, count)``."""
 
-MOST_LANES: Final = 10**6
-"""The most lanes; at scale s they take half a gigabyte."""
-
 
 class Step(NamedTuple):
     """What a step on some lanes gave.
