@@ -6,7 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 WHEEL_VENV := .venv-wheel
 LOWEST_VENV := .venv-lowest
-INSTALL := -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
+INSTALL := $(PIP_INSTALL) -c constraints.txt
 PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance
 CLIENTS := tests/envs/test_libraries.py tests/envs/test_sb3.py tests/envs/test_multi_objective.py $(wildcard tests/clients)
 FAST := -m "not slow and not dataset and not torch"
@@ -23,7 +24,9 @@ setup: $(VENV)/.installed  ## Create .venv with the package (editable) and the t
 
 $(VENV)/.installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python $(INSTALL) --editable '.[dev]'
+	# A torch that is there is kept, whichever it is.
+	if $(BIN)/python -m pip show --quiet torch 2> /dev/null; then constraints=; else constraints="-c constraints.txt"; fi; \
+	$(BIN)/python $(PIP_INSTALL) $$constraints --editable '.[dev]'
 	touch $@
 
 check:  ## Run all that has to pass before a change lands
@@ -46,7 +49,8 @@ test-clients: setup  ## Run the tests against other libraries alone
 	$(BIN)/python $(PYTEST) $(CLIENTS)
 
 fuzz: setup  ## Pass anything to everything public, and run the tests of properties on thousands of cases
-	$(BIN)/python $(PYTEST) -m "hypothesis or fuzz" --hypothesis-profile fuzz
+	HWGPT_FUZZ_SEED=$${HWGPT_FUZZ_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
+		$(BIN)/python $(PYTEST) -m "hypothesis or fuzz" --hypothesis-profile fuzz
 
 coverage: setup  ## Print the coverage of every module, as the last run of the tests left it
 	$(BIN)/coverage report --skip-covered --sort=cover

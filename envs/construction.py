@@ -34,10 +34,12 @@ class ObservationLayout:
     Attributes:
         space: The search space, of ``D`` decisions.
         context_parts: Names and widths of the parts that describe the context, in their order.
+        has_position: Whether there is a next decision to show.
     """
 
     space: SearchSpace
     context_parts: tuple[tuple[str, int], ...] = ()
+    has_position: bool = True
 
     @property
     def choices(self) -> slice:
@@ -47,7 +49,7 @@ class ObservationLayout:
     @property
     def position(self) -> slice:
         """The next decision, one-hot, a column for each; zeros once complete."""
-        return slice(self.choices.stop, self.choices.stop + self.space.num_decisions)
+        return slice(self.choices.stop, self.choices.stop + self.space.num_decisions * self.has_position)
 
     @property
     def context(self) -> slice:

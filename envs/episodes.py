@@ -6,19 +6,20 @@ The scalar and the vector environment differ in how they call this, and in nothi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import echo
-from hwgpt_gym.envs.construction import Construction, Lanes
+from hwgpt_gym.checks import check_flag, check_integer, echo
+from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, Lanes
+from hwgpt_gym.envs.numeric_info import blank_info, numbers_of
 from hwgpt_gym.envs.rewards import Reward, shown
 from hwgpt_gym.envs.task import Score, Task
 from hwgpt_gym.search_space import FloatArray
 
-RESET_OPTIONS: Final = ("device", "constraint")
-"""What ``reset(options=…)`` may set."""
+MOST_LANES: Final = 10**6
+"""The most lanes; at scale s they take half a gigabyte."""
 
 Draw = Callable[[Lanes, int], FloatArray]
 """Draws so many uniform numbers on each of some lanes, ``float64 (m, count)``."""
@@ -49,18 +50,31 @@ class Episodes:
         task: What the episodes are about.
         num_lanes: The number of lanes, ``n``.
         reward: What they are rewarded with.
+        info_strings: Whether information names devices and architectures and has what there is; otherwise it is of
+            numbers only and always of the same keys (:mod:`hwgpt_gym.envs.numeric_info`).
 
     Attributes:
         task: What the episodes are about.
         reward: What they are rewarded with.
+        info_strings: As given.
+        num_actions: The size of the action space.
+        truncates: Whether the last step truncates an episode instead of terminating it.
+        reset_options: What ``reset(options=…)`` may set.
         construction: The architectures under construction.
         contexts: The contexts of all lanes.
     """
 
-    def __init__(self, task: Task, num_lanes: int, reward: Reward) -> None:
+    truncates: ClassVar[bool] = False
+    reset_options: ClassVar[tuple[str, ...]] = ("device", "constraint")
+    construction: Any
+
+    def __init__(self, task: Task, num_lanes: int, reward: Reward, info_strings: bool = True) -> None:
+        check_integer("num_envs", num_lanes, 1, MOST_LANES)
         self.task = task
         self.reward = reward
-        self.construction = Construction(task.layout, num_lanes)
+        self.info_strings = check_flag("info_strings", info_strings)
+        self.construction = self._construct(num_lanes)
+        self.num_actions = NUM_ACTIONS
         self.contexts = task.generator.draw(np.zeros((num_lanes, task.generator.num_uniforms)))
         self._lanes = np.arange(num_lanes)
         self._potential = np.zeros(num_lanes)
@@ -90,16 +104,16 @@ class Episodes:
             generator = self.task.generator
             count = generator.num_uniforms
             contexts = generator.draw(draw(rows, count) if count else np.empty((len(rows), 0)))
-            if given:
+            if given.keys() & Episodes.reset_options:
                 contexts = generator.replace(contexts, given)
             self.contexts.put(rows, contexts)
-            self.construction.observation[rows, self.task.layout.context] = generator.columns(contexts)
+            self.construction.observation[rows, self.construction.layout.context] = generator.columns(contexts)
             info = shown(generator.info(contexts), self.reward)
         self.construction.begin(lanes)
         if self.task.settings.shaping:
             self._potential[rows] = self.task.predict_reward(self.construction.completed(lanes), self.contexts.of(rows))
             self._shaped[rows] = 0.0
-        return info
+        return info if self.info_strings else self.numeric_info(lanes)
 
     def step(self, actions: npt.NDArray[np.integer], draw: Draw, lanes: Lanes | None = None) -> Step:
         """Take one decision on some lanes, or on all.
@@ -122,7 +136,7 @@ class Episodes:
             lanes: As for :meth:`step`.
         """
         reward = np.zeros((len(finished), *self.reward.shape), self.reward.dtype)
-        info: dict[str, Any] = {}
+        info: dict[str, Any] = {} if self.info_strings else self.numeric_info(lanes)
         if self.task.settings.shaping:
             reward += self._shaping(finished, lanes)
             info["shaping"] = reward.copy()
@@ -135,7 +149,14 @@ class Episodes:
         reward[finished] += self.reward(score, contexts)
         self._score_batch[ended] = score
         self._score_row[ended] = np.arange(len(ended))
-        return Step(reward, finished, info, ended, shown(self.task.report(encoded, contexts, score), self.reward))
+        report = shown(self.task.report(encoded, contexts, score), self.reward)
+        return Step(reward, finished, info, ended, report if self.info_strings else numbers_of(report))
+
+    def numeric_info(self, lanes: Lanes | None = None, before_end: float = np.nan) -> dict[str, Any]:
+        """Return all that information can hold before the end of an episode, as numbers, of some lanes or of all."""
+        rows = self._lanes if lanes is None else lanes
+        blank = blank_info(self.task, self.construction.encoded[rows], self.contexts.of(rows), before_end)
+        return shown(blank, self.reward)
 
     def score_of(self, lane: int) -> Score:
         """Return what one lane shows, arrays ``(1,)``: what it reached, or predictions while it is incomplete."""
@@ -155,14 +176,26 @@ class Episodes:
         if options is not None and not isinstance(options, Mapping):
             raise TypeError(f"options must be a dictionary or None, got {echo(options)}")
         given = dict(options or {})
-        unknown = set(given) - set(RESET_OPTIONS)
+        unknown = set(given) - set(self.reset_options)
         if unknown:
-            raise ValueError(f"unknown options {echo(list(unknown))}, legal are {list(RESET_OPTIONS)}")
+            raise ValueError(f"unknown options {echo(list(unknown))}, legal are {list(self.reset_options)}")
         if "constraint" in given and not self.reward.constrained:
             raise ValueError("options['constraint'] has no meaning here: the rewards are unconstrained")
-        if given:
+        if given.keys() & Episodes.reset_options:
             self.task.generator.replace(self.contexts.of(self._lanes[:1]), given)
         return given
+
+    @property
+    def always_settles(self) -> bool:
+        """Whether a step has something to settle even where no lane is finished."""
+        return self.task.settings.shaping or not self.info_strings
+
+    def caption_of(self, lane: int) -> str:
+        """Return what a picture says of a lane's progress, where that is not which decision is next."""
+        return ""
+
+    def _construct(self, num_lanes: int) -> Any:
+        return Construction(self.task.layout, num_lanes)
 
     def _shaping(self, finished: npt.NDArray[np.bool_], lanes: Lanes | None) -> FloatArray:
         """Return the change of the potential, which takes back at the end all that it gave."""

@@ -20,9 +20,9 @@ Observation: TypeAlias = npt.NDArray[np.float32]
 RENDER_MODES: Final = ("human", "rgb_array", "ansi")
 
 
-def make_action_space() -> spaces.Space[np.int64]:
-    """Return the action space: the choice of the next decision."""
-    return spaces.Discrete(NUM_ACTIONS)
+def make_action_space(num_actions: int = NUM_ACTIONS) -> spaces.Space[np.int64]:
+    """Return the action space: by default the choice of the next decision."""
+    return spaces.Discrete(num_actions)
 
 
 def make_observation_space(layout: ObservationLayout) -> spaces.Space[Observation]:
@@ -71,41 +71,54 @@ def refuse_unknown(unknown: Mapping[str, Any], environment: type) -> None:
         raise TypeError(f"{environment.__name__}() got an unexpected keyword argument {name!r}: {right}")
 
 
-def check_action(action: SupportsIndex) -> int:
+def check_action(action: SupportsIndex, num_actions: int = NUM_ACTIONS) -> int:
     """Return an action as an integer; the rule of :func:`check_actions` for one.
 
     Raises:
-        ValueError: If it is no integer from 0 to 2; a bool is none.
+        ValueError: If it is no integer from 0 to the last one; a bool is none.
     """
     try:
         choice = -1 if action is True or action is False else operator.index(action)
     except TypeError:
         choice = -1
-    if not 0 <= choice < NUM_ACTIONS:
-        raise ValueError(f"action must be an integer from 0 to {NUM_ACTIONS - 1}, got {echo(action)}")
+    if not 0 <= choice < num_actions:
+        raise ValueError(f"action must be an integer from 0 to {num_actions - 1}, got {echo(action)}")
     return choice
 
 
-def check_actions(actions: npt.ArrayLike, num_lanes: int) -> npt.NDArray[np.integer]:
+def check_actions(actions: npt.ArrayLike, num_lanes: int, num_actions: int = NUM_ACTIONS) -> npt.NDArray[np.integer]:
     """Return the actions of all lanes as an array.
 
     Raises:
         TypeError: If they are no integers; a bool is none.
-        ValueError: If they are not ``num_lanes`` from 0 to 2.
+        ValueError: If they are not ``num_lanes`` from 0 to the last one.
     """
-    array = check_array("actions", actions, "iu", f"{num_lanes} integers from 0 to {NUM_ACTIONS - 1}")
+    array = check_array("actions", actions, "iu", f"{num_lanes} integers from 0 to {num_actions - 1}")
     if array.shape != (num_lanes,) or array.dtype.kind not in "iu":
         raise ValueError(f"actions must be {num_lanes} integers, got {array.dtype} of shape {array.shape}")
-    if array.min() < 0 or array.max() >= NUM_ACTIONS:
-        wrong = int(np.flatnonzero((array < 0) | (array >= NUM_ACTIONS))[0])
-        raise ValueError(f"actions must be from 0 to {NUM_ACTIONS - 1}, got {array[wrong]} for lane {wrong}")
+    if array.min() < 0 or array.max() >= num_actions:
+        wrong = int(np.flatnonzero((array < 0) | (array >= num_actions))[0])
+        raise ValueError(f"actions must be from 0 to {num_actions - 1}, got {array[wrong]} for lane {wrong}")
     # Unsigned integers of 64 bits would make floats beside signed ones.
     return array.astype(np.int64) if array.dtype == np.uint64 else array
 
 
-def first_lane(info: dict[str, Any]) -> dict[str, Any]:
-    """Turn information on one lane, arrays ``(1,)``, into that of a scalar environment."""
-    return {key: first_lane(value) if isinstance(value, dict) else value.item() for key, value in info.items()}
+def first_lane(info: dict[str, Any], as_numpy: bool = False) -> dict[str, Any]:
+    """Turn information on one lane, arrays ``(1, …)``, into that of a scalar environment.
+
+    Args:
+        info: Arrays by key, or dictionaries of such.
+        as_numpy: Whether numbers stay numpy's, whose type libraries can ask for, instead of becoming Python's.
+    """
+    return {
+        key: first_lane(value, as_numpy) if isinstance(value, dict) else value[0] if as_numpy else value.item()
+        for key, value in info.items()
+    }
+
+
+def rows_of(info: dict[str, Any], rows: Any) -> dict[str, Any]:
+    """Return the rows of information, arrays ``(m, …)`` by key or dictionaries of such, that an index chooses."""
+    return {key: rows_of(value, rows) if isinstance(value, dict) else value[rows] for key, value in info.items()}
 
 
 def add_info(infos: dict[str, Any], info: dict[str, Any], lanes: Lanes | slice, num_lanes: int) -> None:

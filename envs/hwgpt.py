@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Never
+from typing import Never
 
+from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.one_lane import OneLaneEnv
+from hwgpt_gym.envs.optima import HasOptimum
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
@@ -14,13 +16,10 @@ from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.penalties import penalty_table
 from hwgpt_gym.search_space import FloatArray
 
-if TYPE_CHECKING:
-    from hwgpt_gym.optimum import Optimum
-
 __all__ = ["HWGPTEnv", "HWGPTVectorEnv"]
 
 
-class HWGPTEnv(OneLaneEnv):
+class HWGPTEnv(HasOptimum, OneLaneEnv):
     """Build a GPT-2 one decision at a time, and be told what it costs on real hardware and how good it is.
 
     ## Description
@@ -93,6 +92,11 @@ class HWGPTEnv(OneLaneEnv):
     `action_values()` returns the reward of the best architecture still within reach after each action, exactly; what
     the actions of an episode lose by it adds up to the regret.
 
+    With `info_strings=False` every reset and step has all of these, as numbers: `architecture` is the encoding so far
+    (`int8 (D,)`, -1 where undecided), `device` its position among the environment's, `feasible` 0 or 1, `shaping` 0 at
+    a reset, and what is known at the end only is NaN before. Libraries that keep information in arrays need that;
+    :class:`hwgpt_gym.envs.wrappers.NumericInfo` does the same to an environment that is made already.
+
     ## Arguments
 
     | Argument         | Default                 | Meaning                                              |
@@ -108,6 +112,7 @@ class HWGPTEnv(OneLaneEnv):
     | `world`          | `None`                  | A posterior world, 0 to 63, that answers instead     |
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
     | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
+    | `info_strings`   | `True`                  | `False`: information of numbers only, always alike   |
 
     A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
     it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
@@ -169,6 +174,7 @@ class HWGPTEnv(OneLaneEnv):
         world: int | None = None,
         render_mode: str | None = None,
         confidence: float | None = None,
+        info_strings: bool = True,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -186,15 +192,7 @@ class HWGPTEnv(OneLaneEnv):
         )
         task = get_task(settings)
         task.warn_of_limits()
-        super().__init__(task, ScalarReward(), render_mode)
-
-    def optimum(self) -> Optimum:
-        """Solve the current problem exactly: the best architecture of the space on this device under these limits.
-
-        Returns:
-            The optimum; its ``reward`` is the best that a noise-free episode can earn. Solved once, then remembered.
-        """
-        return self._episodes.task.problems.optimum(self._episodes.contexts, 0)
+        super().__init__(Episodes(task, 1, ScalarReward(), info_strings), render_mode)
 
     def action_values(self) -> FloatArray:
         """Return the exact value of every action: the greatest reward that the episode can still end with after it.

@@ -12,6 +12,8 @@ from hwgpt_gym.envs.construction import Lanes
 from hwgpt_gym.search_space import FloatArray
 
 _BLOCK: Final = 64
+GREATEST_COUNT: Final = _BLOCK
+"""How many numbers a lane can be asked for at once."""
 
 
 class LaneStreams:

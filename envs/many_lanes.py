@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -24,14 +24,10 @@ from hwgpt_gym.envs.gym_interface import (
     check_render_mode,
     make_action_space,
     make_observation_space,
+    rows_of,
 )
 from hwgpt_gym.envs.lane_streams import LaneStreams
-from hwgpt_gym.envs.rewards import Reward
-from hwgpt_gym.envs.task import Task
 from hwgpt_gym.search_space import Encoded
-
-MOST_LANES: Final = 10**6
-"""The most lanes; at scale s they take half a gigabyte."""
 
 StepReturn = tuple[Observation, npt.NDArray[Any], npt.NDArray[np.bool_], npt.NDArray[np.bool_], dict[str, Any]]
 
@@ -40,9 +36,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
     """Steps many lanes together without a loop over them; see :class:`~hwgpt_gym.envs.vector.HWGPTVectorEnv`.
 
     Args:
-        num_envs: The number of lanes.
-        task: What the episodes are about.
-        reward: What they are rewarded with.
+        episodes: The episodes, of as many lanes.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         autoreset_mode: When a finished lane begins anew.
 
@@ -52,14 +46,12 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
 
     def __init__(
         self,
-        num_envs: int,
-        task: Task,
-        reward: Reward,
+        episodes: Episodes,
         render_mode: str | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
     ) -> None:
         check_render_mode(render_mode, [mode for mode in RENDER_MODES if mode != "human"])
-        self.num_envs = check_integer("num_envs", num_envs, 1, MOST_LANES)
+        self.num_envs = len(episodes.construction.encoded)
         self.render_mode = render_mode
         self.autoreset_mode = check_autoreset_mode(autoreset_mode)
         self.metadata = {
@@ -67,10 +59,10 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             "render_fps": 4,
             "autoreset_mode": self.autoreset_mode,
         }
-        self._episodes = Episodes(task, self.num_envs, reward)
-        self.single_action_space = make_action_space()
+        self._episodes = episodes
+        self.single_action_space = make_action_space(episodes.num_actions)
         self.action_space = batch_space(self.single_action_space, self.num_envs)
-        self.single_observation_space = make_observation_space(task.layout)
+        self.single_observation_space = make_observation_space(self.layout)
         self.observation_space = batch_space(self.single_observation_space, self.num_envs)
         self._streams = LaneStreams(self.num_envs)
         self._finished = np.zeros(self.num_envs, dtype=np.bool_)
@@ -126,31 +118,27 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
 
         Returns:
             Observations ``float32 (num_envs, …)``, rewards (``float64 (num_envs,)``, or one vector a lane),
-            terminations and truncations ``bool (num_envs,)`` (the latter all false), and information.
+            terminations and truncations ``bool (num_envs,)``, and information.
 
         Raises:
             ValueError: If the actions are not legal; nothing is changed then.
             gymnasium.error.ResetNeeded: If a lane has no decision to take and is not reset automatically.
         """
-        checked = check_actions(actions, self.num_envs)
+        checked = check_actions(actions, self.num_envs, self._episodes.num_actions)
         self._check_begun()
         infos: dict[str, Any] = {}
         if self._finished.any():
             acting, waiting = np.flatnonzero(~self._finished), np.flatnonzero(self._finished)
-            rewards, terminations = self._act(infos, checked[acting], acting)
+            rewards, ended = self._act(infos, checked[acting], acting)
             self._begin(infos, waiting)
         else:
-            rewards, terminations = self._act(infos, checked, None)
+            rewards, ended = self._act(infos, checked, None)
         # Once for all lanes, whatever each of them did.
         infos["action_mask"] = self._episodes.construction.masks()
         infos["_action_mask"] = np.ones(self.num_envs, dtype=np.bool_)
-        return (
-            self._episodes.construction.observation.copy(),
-            rewards,
-            terminations,
-            np.zeros(self.num_envs, dtype=np.bool_),
-            infos,
-        )
+        never = np.zeros(self.num_envs, dtype=np.bool_)
+        terminations, truncations = (never, ended) if self._episodes.truncates else (ended, never)
+        return self._episodes.construction.observation.copy(), rewards, terminations, truncations, infos
 
     def render(self) -> tuple[Any, ...] | None:
         """Draw every lane: a tuple of frames, of texts in mode ``"ansi"``, or ``None`` without a mode."""
@@ -163,8 +151,9 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         return tuple(draw(view_of(self._episodes, lane)) for lane in range(self.num_envs))
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return which actions are distinct choices of the next decisions, ``bool (num_envs, 3)``."""
-        return self._episodes.construction.bool_masks()
+        """Return which actions are distinct, ``bool (num_envs, actions)``."""
+        masks: npt.NDArray[np.bool_] = self._episodes.construction.bool_masks()
+        return masks
 
     @property
     def bench(self) -> Benchmark:
@@ -172,14 +161,21 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
         return self._episodes.task.bench
 
     @property
+    def info_strings(self) -> bool:
+        """Whether information has strings."""
+        return self._episodes.info_strings
+
+    @property
     def layout(self) -> ObservationLayout:
         """Which columns of an observation say what."""
-        return self._episodes.task.layout
+        layout: ObservationLayout = self._episodes.construction.layout
+        return layout
 
     @property
     def encoded(self) -> Encoded:
         """The choices so far, ``int8 (num_envs, D)``, -1 where undecided; a copy."""
-        return self._episodes.construction.encoded.copy()
+        encoded: Encoded = self._episodes.construction.encoded.copy()
+        return encoded
 
     def lane_generator(self, lane: int) -> np.random.Generator:
         """Return the generator that a lane draws its contexts and noise from: ``np_random`` of a scalar environment."""
@@ -207,24 +203,24 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
     ) -> tuple[npt.NDArray[Any], npt.NDArray[np.bool_]]:
         """Take decisions on some lanes, or on all, and begin anew where the mode says so."""
         step = self._episodes.step(actions, self._streams.draw, lanes)
-        rewards, terminations = step.reward, step.finished
+        rewards, ended = step.reward, step.finished
         if lanes is not None:
             rewards = np.zeros((self.num_envs, *step.reward.shape[1:]), step.reward.dtype)
-            terminations = np.zeros(self.num_envs, dtype=np.bool_)
-            rewards[lanes], terminations[lanes] = step.reward, step.finished
-        self._finished = terminations.copy()
+            ended = np.zeros(self.num_envs, dtype=np.bool_)
+            rewards[lanes], ended[lanes] = step.reward, step.finished
+        self._finished = ended.copy()
         rows: Lanes | slice = slice(None) if lanes is None else lanes
         if len(step.ended) and self.autoreset_mode is AutoresetMode.SAME_STEP:
             # In this mode no lane ever waits: all of them acted.
             going = np.flatnonzero(~step.finished)
-            add_info(infos, {key: value[going] for key, value in step.info.items()}, going, self.num_envs)
-            final = {key: value[step.finished] for key, value in step.info.items()} | step.end_info
+            add_info(infos, rows_of(step.info, going), going, self.num_envs)
+            final = rows_of(step.info, step.finished) | step.end_info
             self._add_final(infos, final, step.ended)
             self._begin(infos, step.ended)
         else:
             add_info(infos, step.info, rows, self.num_envs)
             add_info(infos, step.end_info, step.ended, self.num_envs)
-        return rewards, terminations
+        return rewards, ended
 
     def _add_final(self, infos: dict[str, Any], info: dict[str, Any], ended: Lanes) -> None:
         """Add last observations and last information of finished lanes."""
@@ -250,7 +246,7 @@ class ManyLaneEnv(VectorEnv[Observation, npt.NDArray[np.int64], npt.NDArray[Any]
             lanes = np.flatnonzero(self._finished).tolist()
             raise gymnasium.error.ResetNeeded(
                 f"lanes {lanes[:8]}{' …' if len(lanes) > 8 else ''} are complete and autoreset is disabled: call "
-                "reset(options={'reset_mask': terminations})"
+                "reset(options={'reset_mask': terminations | truncations})"
             )
 
     def _check_seeds(self, seed: int | Sequence[int | None] | None) -> list[int | None]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Never
 
+import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
 from gymnasium.vector import AutoresetMode
 
 from hwgpt_gym.checks import check_between, check_list, echo
+from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
 from hwgpt_gym.envs.one_lane import OneLaneEnv
@@ -64,6 +66,7 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         noise: Whether costs are measurements instead of predictions.
         world: The posterior world that answers, if any.
         render_mode: The render mode.
+        info_strings: Whether information has strings; otherwise numbers only, as in ``HWGPT-v0``.
 
     Raises:
         ValueError: If an argument is not legal.
@@ -77,11 +80,12 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         noise: bool = False,
         world: int | None = None,
         render_mode: str | None = None,
+        info_strings: bool = True,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
         task, reward = _make_task(device, scale, costs, noise, world)
-        super().__init__(task, reward, render_mode)
+        super().__init__(Episodes(task, 1, reward, info_strings), render_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
         self.reward_dim = 1 + len(self.costs)
@@ -92,18 +96,19 @@ class HWGPTMultiObjectiveEnv(OneLaneEnv):
         :func:`hwgpt_gym.optimum.front.pareto_front` also tells the architectures.
 
         Args:
-            gamma: The discount factor, which MO-Gymnasium's tools hand over; rewards come at the end, so only 1 keeps
-                architectures of different depths comparable.
+            gamma: The discount factor, which MO-Gymnasium's tools hand over. It changes nothing: rewards come at the
+                end, so only undiscounted ones keep architectures of different depths comparable. Another one than 1
+                is warned of.
 
         Returns:
             The returns that no architecture beats in one component without losing in another, in the order of the
             first cost, each ``float32 (1 + costs,)``.
 
         Raises:
-            ValueError: If ``gamma`` is not 1.
+            ValueError: If ``gamma`` is not within 0 and 1.
         """
         if check_between("gamma", gamma, 0.0, 1.0) != 1.0:
-            raise ValueError(f"gamma must be 1, got {echo(gamma)}: the front is that of undiscounted returns")
+            gymnasium.logger.warn(f"the front is that of undiscounted returns: gamma={gamma!r} is left out of account")
         from hwgpt_gym.optimum.front import pareto_front
 
         task = self._episodes.task
@@ -154,13 +159,14 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
         noise: bool = False,
         world: int | None = None,
         render_mode: str | None = None,
+        info_strings: bool = True,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
         task, reward = _make_task(device, scale, costs, noise, world)
-        super().__init__(num_envs, task, reward, render_mode, autoreset_mode)
+        super().__init__(Episodes(task, num_envs, reward, info_strings), render_mode, autoreset_mode)
         self.costs = task.constrained
         self.reward_space = _make_reward_space(task)
         self.reward_dim = 1 + len(self.costs)

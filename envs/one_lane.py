@@ -20,8 +20,6 @@ from hwgpt_gym.envs.gym_interface import (
     make_action_space,
     make_observation_space,
 )
-from hwgpt_gym.envs.rewards import Reward
-from hwgpt_gym.envs.task import Task
 from hwgpt_gym.search_space import Encoded, FloatArray
 
 
@@ -29,8 +27,7 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
     """Builds one architecture at a time; :class:`~hwgpt_gym.envs.hwgpt.HWGPTEnv` says what an episode is.
 
     Args:
-        task: What the episodes are about.
-        reward: What they are rewarded with.
+        episodes: The episodes, of one lane.
         render_mode: The render mode.
 
     Raises:
@@ -41,14 +38,16 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
 
     _window: Any = None
 
-    def __init__(self, task: Task, reward: Reward, render_mode: str | None = None) -> None:
+    def __init__(self, episodes: Episodes, render_mode: str | None = None) -> None:
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = render_mode
-        self._episodes = Episodes(task, 1, reward)
-        self.action_space = make_action_space()
-        self.observation_space = make_observation_space(task.layout)
-        self._shaping = task.settings.shaping
-        self._reward_shape, self._reward_dtype = reward.shape, reward.dtype
+        self._episodes = episodes
+        self.action_space = make_action_space(episodes.num_actions)
+        self.observation_space = make_observation_space(self.layout)
+        self._num_actions, self._truncates = episodes.num_actions, episodes.truncates
+        self._as_numpy = not episodes.info_strings
+        self._always_settles = episodes.always_settles
+        self._reward_shape, self._reward_dtype = episodes.reward.shape, episodes.reward.dtype
         self._decisions_left = False
 
     def reset(
@@ -76,7 +75,7 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
             self.render()
         return self._episodes.construction.observation[0].copy(), {
             "action_mask": self._episodes.construction.masks(0),
-            **first_lane(context),
+            **first_lane(context, self._as_numpy),
         }
 
     def step(self, action: SupportsIndex) -> tuple[Observation, Any, bool, bool, dict[str, Any]]:
@@ -86,28 +85,29 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
             action: The choice, 0 to 2; a decision with two choices takes the second one for 2 as well.
 
         Returns:
-            Observation, reward (a Python ``float``, or an array if it is a vector), whether the architecture is
-            complete, ``False``, and the information.
+            Observation, reward (a Python ``float``, or an array if it is a vector), whether the episode terminated,
+            whether it was truncated, and the information.
 
         Raises:
-            ValueError: If the action is none of 0, 1 and 2; nothing is changed then.
+            ValueError: If there is no such action; nothing is changed then.
             gymnasium.error.ResetNeeded: If there is no decision to take.
         """
-        choice = check_action(action)
+        choice = check_action(action, self._num_actions)
         if not self._decisions_left:
             raise gymnasium.error.ResetNeeded("there is no decision to take: call reset() to begin an architecture")
         construction = self._episodes.construction
-        terminated = bool(construction.apply(choice, 0))
+        ended = bool(construction.apply(choice, 0))
         info: dict[str, Any] = {"action_mask": construction.masks(0)}
         reward: Any = np.zeros(self._reward_shape, self._reward_dtype) if self._reward_shape else 0.0
-        if terminated or self._shaping:
-            step = self._episodes.settle(np.array([terminated]), self._draw)
-            info |= first_lane(step.info) | first_lane(step.end_info)
+        if ended or self._always_settles:
+            step = self._episodes.settle(np.array([ended]), self._draw)
+            info |= first_lane(step.info | step.end_info, self._as_numpy)
             reward = step.reward[0] if self._reward_shape else float(step.reward[0])
-            self._decisions_left = not terminated
+            self._decisions_left = not ended
         if self.render_mode == "human":
             self.render()
-        return construction.observation[0].copy(), reward, terminated, False, info
+        terminated, truncated = ended and not self._truncates, ended and self._truncates
+        return construction.observation[0].copy(), reward, terminated, truncated, info
 
     def render(self) -> Any:
         """Draw the architecture; see the class for the modes."""
@@ -136,7 +136,7 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
             self._window = None
 
     def action_masks(self) -> npt.NDArray[np.bool_]:
-        """Return which actions are distinct choices of the next decision, ``bool (3,)``."""
+        """Return which actions are distinct, ``bool (actions,)``."""
         mask: npt.NDArray[np.bool_] = self._episodes.construction.bool_masks()[0]
         return mask
 
@@ -148,12 +148,14 @@ class OneLaneEnv(gymnasium.Env[Observation, np.int64]):
     @property
     def layout(self) -> ObservationLayout:
         """Which columns of an observation say what."""
-        return self._episodes.task.layout
+        layout: ObservationLayout = self._episodes.construction.layout
+        return layout
 
     @property
     def encoded(self) -> Encoded:
         """The choices so far, ``int8 (1, D)``, -1 where undecided; a copy."""
-        return self._episodes.construction.encoded.copy()
+        encoded: Encoded = self._episodes.construction.encoded.copy()
+        return encoded
 
     def _draw(self, lanes: Lanes, count: int) -> FloatArray:
         return self.np_random.random((len(lanes), count))

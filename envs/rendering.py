@@ -12,12 +12,11 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
-from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
 
+from hwgpt_gym.envs.canvas import Canvas
 from hwgpt_gym.envs.view import Gauge, View
 from hwgpt_gym.search_space import FIRST_LAYER
 from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
@@ -25,7 +24,8 @@ from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED
 WIDTH: Final = 960
 HEIGHT: Final = 540
 
-_PAPER, _TRACK = "#fbfaf7", "#e4e7eb"
+PAPER: Final = "#fbfaf7"
+_TRACK: Final = "#e4e7eb"
 _BLUES: Final = LinearSegmentedColormap.from_list("layers", ["#a9d0e8", BLUE, "#14406b"])
 _STAGE: Final = (44.0, 118.0, 572.0, 262.0)
 """Where the layers stand: left, bottom, width, height."""
@@ -69,18 +69,18 @@ def draw_text(view: View) -> str:
 
 def draw_frame(view: View) -> npt.NDArray[np.uint8]:
     """Draw an episode as pixels, ``uint8 (540, 960, 3)``."""
-    figure = Figure(figsize=(WIDTH / 100, HEIGHT / 100), dpi=100, facecolor=_PAPER)
-    canvas = FigureCanvasAgg(figure)
-    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
-    axes.set(xlim=(0, WIDTH), ylim=(0, HEIGHT))
-    axes.axis("off")
+    canvas = Canvas(WIDTH, HEIGHT, PAPER)
+    draw_view(canvas, view)
+    return canvas.pixels()
+
+
+def draw_view(axes: Any, view: View) -> None:
+    """Draw an episode on a :class:`Canvas`, or on Matplotlib's ``Axes`` of as many units as a frame has pixels."""
     _draw_title(axes, view)
     _draw_layers(axes, view)
     if view.optimum is not None:
         _draw_losses(axes, view)
     _draw_panel(axes, view)
-    canvas.draw()  # type: ignore[no-untyped-call]
-    return np.asarray(canvas.buffer_rgba())[..., :3].copy()  # type: ignore[no-untyped-call]
 
 
 class Window:
@@ -146,14 +146,14 @@ def _draw_layers(axes: Any, view: View) -> None:
             if slot > 30:
                 axes.text(middle, bottom + block_height + 5, str(heads), size=8.5, color=FAINT, ha="center")
         if mlp is not None and slot > 30:
-            color = _PAPER if size > 0.35 else INK
+            color = PAPER if size > 0.35 else INK
             axes.text(middle, bottom + 8, f"×{mlp}", size=8.5, color=color, ha="center")
         if slot > 30 or i % 4 == 0:
             axes.text(middle, bottom - 18, str(i + 1), size=8.5, color=FAINT, ha="center")
     axes.add_collection(
         PatchCollection(ghosts, facecolor="none", edgecolor="#cbd2d9", linestyle=(0, (3, 3)), linewidth=0.9)
     )
-    axes.add_collection(PatchCollection(blocks, facecolor=colors or "none", edgecolor=_PAPER, linewidth=0.8))
+    axes.add_collection(PatchCollection(blocks, facecolor=colors or "none", edgecolor=PAPER, linewidth=0.8))
     axes.plot([left, left + width], [bottom - 2] * 2, color=INK, linewidth=1.1)
     axes.text(left, 80, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=FAINT)
 
@@ -212,7 +212,7 @@ def _draw_gauge(axes: Any, gauge: Gauge, reference: str, y: float, tight: bool) 
     if not gauge.within:
         start, end = width / _FULL_SCALE, width * min(gauge.ratio / _FULL_SCALE, 1.0)
         axes.add_patch(
-            Rectangle((left + start, y), end - start, 12, facecolor="none", edgecolor=_PAPER, hatch="////", linewidth=0)
+            Rectangle((left + start, y), end - start, 12, facecolor="none", edgecolor=PAPER, hatch="////", linewidth=0)
         )
     sign = "✓" if gauge.within else "▲"
     axes.text(left, y - below, f"{sign} {_verdict(gauge, reference)}", size=9, color=color)

@@ -21,9 +21,9 @@ from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
 from hwgpt_gym.checks import check_integer, echo
+from hwgpt_gym.envs.episodes import MOST_LANES
 from hwgpt_gym.envs.gym_interface import Observation
 from hwgpt_gym.envs.hwgpt import HWGPTEnv
-from hwgpt_gym.envs.many_lanes import MOST_LANES
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
 Info = dict[str, Any]
@@ -143,6 +143,8 @@ class HWGPTVecEnv(VecEnv):
         return self.env.render() or [None] * self.num_envs
 
     def _step_infos(self, batched: Info) -> list[Info]:
+        if not self.env.info_strings:
+            return [info | {"TimeLimit.truncated": False} for info in _split(batched, range(self.num_envs))]
         infos: list[Info] = [{"action_mask": mask, "TimeLimit.truncated": False} for mask in batched["action_mask"]]
         if "shaping" in batched:
             for info, value in zip(infos, batched["shaping"].tolist(), strict=True):

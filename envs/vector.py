@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Never
+from typing import Never
 
 from gymnasium.vector import AutoresetMode
 
-from hwgpt_gym.checks import check_integer, check_list
+from hwgpt_gym.envs.episodes import Episodes
 from hwgpt_gym.envs.gym_interface import refuse_unknown
 from hwgpt_gym.envs.many_lanes import ManyLaneEnv
+from hwgpt_gym.envs.optima import HasOptima
 from hwgpt_gym.envs.rewards import ScalarReward
 from hwgpt_gym.envs.settings import DEFAULT_CONSTRAINT, ConstraintArgument, DeviceArgument, make_settings
 from hwgpt_gym.envs.task import get_task
 from hwgpt_gym.objective import DEFAULT_PENALTY
 from hwgpt_gym.search_space import FloatArray
 
-if TYPE_CHECKING:
-    from hwgpt_gym.optimum import Optimum
 
-
-class HWGPTVectorEnv(ManyLaneEnv):
+class HWGPTVectorEnv(HasOptima, ManyLaneEnv):
     """Many lanes of :class:`~hwgpt_gym.envs.hwgpt.HWGPTEnv`, stepped together without a loop over them.
 
     Step by step it equals a ``SyncVectorEnv`` of scalar environments, seeds and information included. All lanes
@@ -39,6 +36,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         confidence: With which each limit is to hold; ``None`` without a margin.
+        info_strings: Whether information has strings; otherwise numbers only, always of the same keys.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -68,6 +66,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         world: int | None = None,
         render_mode: str | None = None,
         confidence: float | None = None,
+        info_strings: bool = True,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -87,21 +86,7 @@ class HWGPTVectorEnv(ManyLaneEnv):
         )
         task = get_task(settings)
         task.warn_of_limits()
-        super().__init__(num_envs, task, ScalarReward(), render_mode, autoreset_mode)
-
-    def optimum(self, lanes: Sequence[int] | None = None) -> list[Optimum]:
-        """Solve the current problems of some lanes, or of all, exactly; equal ones are solved once.
-
-        Args:
-            lanes: The lanes, by number.
-
-        Raises:
-            ValueError: If there is no such lane.
-        """
-        numbers = list(range(self.num_envs)) if lanes is None else check_list("lanes", lanes, "numbers of lanes")
-        for lane in numbers:
-            check_integer("lanes", lane, 0, self.num_envs - 1)
-        return [self._episodes.task.problems.optimum(self._episodes.contexts, lane) for lane in numbers]
+        super().__init__(Episodes(task, num_envs, ScalarReward(), info_strings), render_mode, autoreset_mode)
 
     def action_values(self) -> FloatArray:
         """Return the exact value of every action on every lane, ``float64 (num_envs, 3)``.

@@ -77,6 +77,7 @@ class View:
             numbers, 0 where no decision exists.
         reference: What the gauges' limits are called.
         result_name: What the result's reward is called.
+        caption: How far the episode is, where that is not which decision is next.
     """
 
     space: SearchSpace
@@ -91,6 +92,7 @@ class View:
     lost: tuple[float, ...] = ()
     reference: str = "limit"
     result_name: str = "reward"
+    caption: str = ""
 
     @property
     def complete(self) -> bool:
@@ -133,7 +135,9 @@ class View:
 
     @property
     def headline(self) -> str:
-        """What is decided next, in words."""
+        """What is decided next, or how far the episode is, in words."""
+        if self.caption:
+            return self.caption
         if self.complete:
             return f"complete after {self.num_decisions} decisions"
         return f"decision {self.position + 1} of {self.num_decisions}: {self.space.decision_names[self.position]}"
@@ -163,6 +167,7 @@ def view_of(episodes: Episodes, lane: int) -> View:
             for key, limit in zip(task.constrained, limits, strict=True)
         ),
         optimum=None,
+        caption=episodes.caption_of(lane),
     )
     if not episodes.reward.constrained:
         return replace(view, result=Result(quality, quality), reference="median", result_name="quality")

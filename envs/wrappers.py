@@ -1,4 +1,4 @@
-"""Wrappers for libraries that look for action masks in the observation."""
+"""Wrappers for libraries that look for action masks in the observation, or keep information in arrays."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import numpy.typing as npt
 from gymnasium import spaces
 
 from hwgpt_gym.checks import echo
-from hwgpt_gym.envs.construction import NUM_ACTIONS
+from hwgpt_gym.envs.gym_interface import first_lane
+from hwgpt_gym.envs.numeric_info import numbers_of
 
 MaskedObservation = dict[str, npt.NDArray[Any]]
 
@@ -24,7 +25,7 @@ class ActionMaskObservation(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.uti
     Args:
         env: An environment of this package.
         observation_key: The key of the observation.
-        mask_key: The key of the mask, ``int8 (3,)``.
+        mask_key: The key of the mask, ``int8 (actions,)``.
 
     Raises:
         ValueError: If the keys are equal.
@@ -47,7 +48,8 @@ class ActionMaskObservation(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.uti
         gymnasium.Wrapper.__init__(self, env)
         self._observation_key = observation_key
         self._mask_key = mask_key
-        mask_space = spaces.Box(0, 1, shape=(NUM_ACTIONS,), dtype=np.int8)
+        num_actions = env.get_wrapper_attr("action_space").n
+        mask_space = spaces.Box(0, 1, shape=(num_actions,), dtype=np.int8)
         self.observation_space = spaces.Dict({observation_key: env.observation_space, mask_key: mask_space})
 
     def reset(
@@ -65,3 +67,45 @@ class ActionMaskObservation(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.uti
     def _with_mask(self, observation: npt.NDArray[Any], info: dict[str, Any]) -> MaskedObservation:
         # A copy: the information belongs to the user as well.
         return {self._observation_key: observation, self._mask_key: info["action_mask"].copy()}
+
+
+class NumericInfo(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):
+    """Makes information of numbers only and always of the same keys, as ``info_strings=False`` does.
+
+    Args:
+        env: An environment of this package.
+        before_end: What stands before the end where a number is known at the end only: NaN as by the keyword, or, for
+            libraries that refuse NaN (Tianshou's trainers), another number.
+
+    Raises:
+        ValueError: If ``before_end`` is no number.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import hwgpt_gym
+        >>> env = NumericInfo(gym.make("HWGPT-v0", device="all"))
+        >>> observation, info = env.reset(seed=0)
+        >>> info["architecture"][:4].tolist(), float(info["quality"])
+        ([-1, -1, -1, -1], nan)
+    """
+
+    def __init__(self, env: gymnasium.Env[Any, Any], before_end: float = float("nan")) -> None:
+        if isinstance(before_end, bool) or not isinstance(before_end, float | int):
+            raise ValueError(f"before_end must be a number, got {before_end!r}")
+        gymnasium.utils.RecordConstructorArgs.__init__(self, before_end=before_end)
+        gymnasium.Wrapper.__init__(self, env)
+        self._before_end = float(before_end)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Reset the environment."""
+        observation, info = self.env.reset(seed=seed, options=options)
+        return observation, self._as_numbers(info)
+
+    def step(self, action: Any) -> tuple[Any, SupportsFloat, bool, bool, dict[str, Any]]:
+        """Step the environment."""
+        observation, reward, terminated, truncated, info = self.env.step(action)
+        return observation, reward, terminated, truncated, self._as_numbers(info)
+
+    def _as_numbers(self, info: dict[str, Any]) -> dict[str, Any]:
+        env: Any = self.env.unwrapped
+        return first_lane(env._episodes.numeric_info(before_end=self._before_end), as_numpy=True) | numbers_of(info)

@@ -159,8 +159,7 @@ def check_integer(name: str, value: Any, least: int, greatest: int | None = None
         ValueError: If it is not.
     """
     if not is_integer(value) or value < least or (greatest is not None and value > greatest):
-        too_great = greatest is not None and is_integer(value) and value > greatest
-        legal = f"of at most {greatest}" if too_great else f"of at least {least}"
+        legal = f"of at least {least}" if greatest is None else f"from {least} to {greatest}"
         raise ValueError(f"{name} must be an integer {legal}, got {echo(value)}")
     return int(value)
 

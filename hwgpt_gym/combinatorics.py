@@ -123,6 +123,7 @@ class CombinatorialSpace(ChoiceSpace):
         """
         check_rng(rng, "space.mutate(encoded, np.random.default_rng(0))")
         check_integer("decisions", decisions, 0, MOST_CHANGES)
+        # Parents stay what they are: validating need not copy.
         children = self.validate(encoded).copy()
         num_choices = np.asarray(self.num_choices)
         rows = np.arange(len(children))

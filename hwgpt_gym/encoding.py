@@ -31,7 +31,6 @@ N_LAYER: Final = 1
 BIAS: Final = 2
 FIRST_LAYER: Final = 3
 """Columns of the encoding: the three decisions about the whole, and where the layers begin."""
-
 MLP_COLUMNS: Final = slice(FIRST_LAYER, None, 2)
 HEAD_COLUMNS: Final = slice(FIRST_LAYER + 1, None, 2)
 """Columns of the encoding: the layers' MLP choices and their head choices; :func:`layers_of` has both in one array."""

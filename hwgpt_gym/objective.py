@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_array, check_between, check_type, echo, is_number
+from hwgpt_gym.checks import check_array, check_between, check_list, check_type, echo, is_number
 from hwgpt_gym.metrics import COST_METRICS, METRICS, get_metric
 from hwgpt_gym.penalties import JUMP_MARGIN, Outcome, get_penalty, outcome
 from hwgpt_gym.search_space import Encoded, FloatArray
@@ -320,7 +320,8 @@ class BoundObjective:
         legal = "a dictionary of arrays by metric"
         check_type("metrics", metrics, Mapping, f"{legal}, as Benchmark.evaluate returns it")
         check_type("margins", margins, Mapping, legal)
-        check_type("limits", limits, Mapping | None, f"{legal}, or None")
+        if limits is not None:
+            check_type("limits", limits, Mapping, f"{legal}, or None")
         if self.cautious.keys() - margins.keys():
             raise ValueError("the objective has a confidence: evaluate needs the margins of the architectures")
         bounds = {**self.limits, **self._check_limits(limits)} if limits else self.limits
@@ -333,8 +334,9 @@ class BoundObjective:
         costs |= {key: costs[key] * _numbers(f"margins[{key!r}]", margins[key]) for key in margins if key in costs}
         if jump is not None:
             jump = _numbers("jump", jump)
-        if perplexity.ndim != 1 or (jump is not None and jump.shape not in ((), perplexity.shape)):
-            raise ValueError(f"perplexity and jump must have shape (n,), got {perplexity.shape}, {np.shape(jump)}")
+        shapes = [perplexity.shape] + ([] if jump is None else [np.shape(jump)])
+        if perplexity.ndim != 1 or any(shape not in ((), perplexity.shape) for shape in shapes):
+            raise ValueError(f"perplexity and jump must have shape (n,), got {', '.join(map(str, shapes))}")
         quality = self.quality(perplexity)
         for key, bound in bounds.items():
             if bound is self.limits[key] and isinstance(bound, np.ndarray):
@@ -364,6 +366,7 @@ class BoundObjective:
 
     def rewards(self, quality: FloatArray, ratios: Sequence[FloatArray]) -> FloatArray:
         """Return the rewards of :meth:`outcome` at the bound limits alone, for whoever screens millions."""
+        _check_ratios(quality, ratios)
         combine = get_penalty(self.objective.penalty).combine
         rewards: FloatArray = quality - combine(quality, ratios, self.objective.weight, self.jump)
         return rewards
@@ -413,3 +416,12 @@ def as_objective(objective: Objective | Mapping[str, Limit]) -> Objective:
     legal = "an Objective, or just the constraints, such as {'latency_ms': 'p50'}"
     check_type("objective", objective, Objective | Mapping, legal)
     return objective if isinstance(objective, Objective) else Objective(objective)
+
+
+def _check_ratios(quality: Any, ratios: Any) -> None:
+    """Check that qualities are an array, and that there are as many ratios of every constraint."""
+    if not isinstance(quality, np.ndarray):
+        raise TypeError(f"quality must be an array of numbers, got {echo(quality)}")
+    for ratio in check_list("ratios", ratios, "arrays"):
+        if not isinstance(ratio, np.ndarray) or ratio.shape != quality.shape:
+            raise ValueError(f"ratios must be arrays of the shape {quality.shape} of quality, got {echo(ratio)}")

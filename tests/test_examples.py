@@ -19,10 +19,17 @@ SMALL = {
     "multi_objective.py": ["--weights", "2", "--episodes", "200"],
     "quickstart.py": ["--episodes", "100"],
     "reinforce.py": ["--updates", "4", "--lanes", "32"],
+    "rllib_ppo.py": ["--iterations", "1", "--decisions", "500", "--runners", "1"],
     "sb3_ppo.py": ["--episodes", "400", "--lanes", "64"],
+    "tianshou_ppo.py": ["--epochs", "1", "--episodes", "16"],
     "torchrl_collector.py": ["--batches", "3", "--lanes", "16"],
 }
-NEEDS = {"multi_objective.py": "mo_gymnasium", "torchrl_collector.py": "torchrl"}
+NEEDS = {
+    "rllib_ppo.py": "ray",
+    "tianshou_ppo.py": "tianshou",
+    "multi_objective.py": "mo_gymnasium",
+    "torchrl_collector.py": "torchrl",
+}
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 
 

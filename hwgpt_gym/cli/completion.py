@@ -13,6 +13,9 @@ from hwgpt_gym.search_space import SEARCH_SPACES
 CONTEXTUAL: Final = "contextual_ppo"
 """PPO on many devices and limits at once; the other agents that train a policy are those of the registry."""
 
+AMORTISED: Final = "amortised"
+"""The policy for every device, limit and cost, taught by the exact solver."""
+
 
 def complete_device(incomplete: str) -> list[tuple[str, str]]:
     """Complete the name of a device, or the path of a profile."""
@@ -58,7 +61,7 @@ def trainable_agents() -> list[str]:
     """Return the names of the agents that train a policy which can be saved."""
     from hwgpt_gym.agents import AGENTS, Trainable
 
-    return [*(name for name, kind in AGENTS.items() if issubclass(kind, Trainable)), CONTEXTUAL]
+    return [*(name for name, kind in AGENTS.items() if issubclass(kind, Trainable)), CONTEXTUAL, AMORTISED]
 
 
 def complete_trainable(incomplete: str) -> list[str]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hwgpt_gym.checks import check_extra
-from hwgpt_gym.cli.completion import CONTEXTUAL, complete_device, complete_trainable, trainable_agents
+from hwgpt_gym.cli.completion import AMORTISED, CONTEXTUAL, complete_device, complete_trainable, trainable_agents
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
@@ -42,11 +42,17 @@ def train(
     context: typer.Context,
     agent: Annotated[
         str,
-        typer.Option("--agent", "-a", help=f"ppo, maskable_ppo or {CONTEXTUAL}.", autocompletion=complete_trainable),
+        typer.Option(
+            "--agent", "-a", help=f"ppo, maskable_ppo, {CONTEXTUAL} or {AMORTISED}.", autocompletion=complete_trainable
+        ),
     ] = "ppo",
     budget: Annotated[
         int | None,
-        typer.Option("--budget", help=f"How many architectures may be evaluated; 50,000, or 170,000 of {CONTEXTUAL}."),
+        typer.Option(
+            "--budget",
+            help=f"How many architectures may be evaluated; 50,000, 170,000 of {CONTEXTUAL}; that of the shipped "
+            f"policy of {AMORTISED}.",
+        ),
     ] = None,
     device: Device = "a6000",
     scale: DeviceScale = None,
@@ -64,7 +70,8 @@ def train(
     """Train a policy and write a run folder: policy, every evaluation, pictures, report.
 
     Ctrl-C ends the training and writes what there is; a second one ends at once. The agent contextual_ppo trains one
-    policy on ten devices and all latency limits (it takes neither --device nor --constraint) and writes the policy.
+    policy on ten devices and all latency limits (it takes neither --device nor --constraint) and writes the policy. So
+    does amortised, for every device and cost; given the folder of an interrupted training, it goes on.
 
     Example: hwgpt-gym train --agent maskable_ppo --device v100 --constraint energy_j=p30 --budget 20000
     """
@@ -77,6 +84,11 @@ def train(
         others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {CONTEXTUAL}")
         _train_contextual(scale or "s", 170_000 if budget is None else budget, seed, folder)
+        return
+    if agent == AMORTISED:
+        others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
+        refuse_options(context, others, f"by other agents than {AMORTISED}")
+        _train_amortised(scale or "s", budget, seed, folder)
         return
     objective = make_objective(constraint, penalty, weight, confidence)
     benchmark = make_benchmark(scale, device)
@@ -105,6 +117,31 @@ def _train_contextual(scale: str, budget: int, seed: int, folder: Path | None) -
         policy.save(path / POLICY, settings=asdict(settings))
     _print_contextual(evaluate(policy), settings.devices)
     output.print(f"\nPolicy: {path / POLICY}", soft_wrap=True)
+
+
+def _train_amortised(scale: str, budget: int | None, seed: int, folder: Path | None) -> None:
+    from dataclasses import asdict
+
+    from rich.progress import Progress
+
+    from hwgpt_gym.agents.amortised.training import shipped_training
+    from hwgpt_gym.agents.amortised.weights import load_pretrained, save_policy
+    from hwgpt_gym.agents.runs.run import POLICY
+
+    settings = shipped_training(scale, budget, seed)
+    path = folder or Path("runs") / f"{AMORTISED}-{scale}-{seed}"
+    start = None if scale == "s" else load_pretrained("s")
+    with Progress(console=messages) as progress:
+        bar = progress.add_task("iterations", total=settings.iterations)
+
+        def show(iteration: int, regret: float) -> None:
+            progress.update(bar, completed=iteration)
+            if not messages.is_terminal:
+                messages.print(f"iteration {iteration} of {settings.iterations}: mean regret {regret:.5f}")
+
+        policy = settings.train(path, show, start)
+    save_policy(policy, path / POLICY, {"settings": asdict(settings), "start": "" if start is None else "s"})
+    output.print(f"Policy: {path / POLICY}", soft_wrap=True)
 
 
 def evaluate(

@@ -270,6 +270,7 @@ class ListInterface:
         return {device: of_device[device] for device in names}
 
     def _encode(self, architecture_list: Sequence[str]) -> Encoded:
+        architecture_list = check_list("architecture_list", architecture_list, "operations")
         if not self.contains(architecture_list):
             raise ValueError(
                 f"architecture_list must have {self.architecture_len} entries of {self.all_ops}, "

@@ -88,7 +88,7 @@ class OptunaObjective:
         self.conditional = check_flag("conditional", conditional)
         sought = as_objective({} if objective is None else objective)
         self.bound = sought.bind(benchmark) if metrics is None else None
-        self.metrics = self.bound.metrics if metrics is None else tuple(check_list("metrics", metrics, "metrics"))
+        self.metrics = self.bound.metrics if self.bound else tuple(check_list("metrics", metrics or (), "metrics"))
         benchmark.check_one_device(self.metrics)
         self.directions = (
             ["maximize"]

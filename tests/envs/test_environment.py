@@ -44,9 +44,9 @@ def rollout(env: gym.Env[Any, Any], actions: np.random.Generator) -> tuple[list[
     rewards = []
     while True:
         _, reward, terminated, truncated, info = env.step(int(actions.integers(3)))
-        assert not truncated
+        assert not truncated or (not terminated and env.spec.id == "HWGPT-Edit-v0")
         rewards.append(reward)
-        if terminated:
+        if terminated or truncated:
             return rewards, info
 
 

@@ -60,3 +60,30 @@ def test_torchrl_steps_the_vector_environment(mode: str) -> None:
     # Every lane finishes two episodes of at most 27 decisions.
     assert (steps["next", "done"].sum(dim=1) >= 2).all()
     assert (steps["next", "reward"].squeeze(-1) != 0).sum() == steps["next", "done"].sum()
+
+
+@pytest.mark.parametrize("vector", [False, True], ids=["scalar", "vector"])
+def test_torchrl_reads_information_of_numbers(vector: bool) -> None:
+    import torch
+    from torchrl.data import Unbounded
+    from torchrl.envs import GymWrapper
+    from torchrl.envs.gym_like import default_info_dict_reader
+
+    def make(**options: Any) -> Any:
+        if vector:
+            plain = gym.make_vec("HWGPT-v0", 2, autoreset_mode="Disabled", info_strings=False, **options)
+        else:
+            plain = gym.make("HWGPT-v0", info_strings=False, **options)
+        return GymWrapper(plain, categorical_action_encoding=True)
+
+    every = make().auto_register_info_dict()
+    chosen = make(device="all")
+    shape = (2,) if vector else ()
+    chosen.set_info_dict_reader(default_info_dict_reader(["perplexity"], spec=[Unbounded(shape, dtype=torch.float64)]))
+    for env in (every, chosen):
+        steps = env.rollout(60, break_when_any_done=not vector)["next"]
+        done = steps["done"].reshape(-1)
+        known = ~steps["perplexity"].isnan().reshape(-1)
+        assert done.any()
+        assert (known == done).all()
+    assert steps["perplexity"].reshape(-1)[done].min() > 1.0

@@ -100,7 +100,7 @@ def test_regrets_of_contexts_are_those_to_their_optima(options: dict[str, Any]) 
         expected = solve(Benchmark("s", device), Objective(constraint, options.get("penalty", "exact"))).reward
         assert optima[lane].reward == expected
         assert regret[lane] == pytest.approx(expected - reward[lane], abs=1e-12)
-    with pytest.raises(ValueError, match="lanes must be an integer of at most 5"):
+    with pytest.raises(ValueError, match="lanes must be an integer from 0 to 5"):
         envs.unwrapped.optimum([6])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 from gymnasium.wrappers import RecordVideo
-from matplotlib.axes import Axes
 
 from hwgpt_gym import METRICS, Benchmark
-from hwgpt_gym.envs.rendering import Window
+from hwgpt_gym.envs.canvas import Canvas
+from hwgpt_gym.envs.rendering import PAPER, Window, draw_frame, draw_view
 from hwgpt_gym.envs.view import view_of
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
@@ -139,13 +140,13 @@ def texts_of(monkeypatch: pytest.MonkeyPatch, env: gym.Env[Any, Any]) -> list[st
     """Return what is written in a frame."""
     written: list[str] = []
 
-    def write(axes: Any, x: float, y: float, text: str, **style: Any) -> Any:
+    def write(canvas: Any, x: float, y: float, text: str, **style: Any) -> Any:
         written.append(text)
-        return original(axes, x, y, text, **style)
+        return original(canvas, x, y, text, **style)
 
-    original = Axes.text
+    original = Canvas.text
     with monkeypatch.context() as patch:
-        patch.setattr(Axes, "text", write)
+        patch.setattr(Canvas, "text", write)
         env.render()
     return written
 
@@ -236,3 +237,49 @@ def test_record_video(tmp_path: Path) -> None:
     videos = list(tmp_path.glob("videos/*.mp4"))
     assert len(videos) == 1
     assert videos[0].stat().st_size > 1000
+
+
+def matplotlib_frame(view: Any) -> np.ndarray:
+    """The same frame as Matplotlib's own figure draws it."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 5.4), dpi=100, facecolor=PAPER)
+    axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+    axes.set(xlim=(0, 960), ylim=(0, 540))
+    axes.axis("off")
+    draw_view(axes, view)
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+def views() -> Iterator[Any]:
+    """Episodes at different stages, with every kind of mark."""
+    for costs in (list(ALL_COSTS), ["params"]):
+        constraint = {key: ALL_COSTS[key] for key in costs}
+        env = gym.make("HWGPT-v0", constraint=constraint, penalty="hinge").unwrapped
+        env.reset(seed=0)
+        for action in (2, 1, 1, 0, 1):
+            env.step(action)
+        yield view_of(env._episodes, 0)
+        finish(env)
+        yield view_of(env._episodes, 0)
+
+
+def test_shapes_are_those_of_matplotlib_and_text_is_in_its_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    from matplotlib.axes import Axes
+
+    for view in views():
+        frame, expected = draw_frame(view), matplotlib_frame(view)
+        with monkeypatch.context() as patch:
+            for drawn_on in (Canvas, Axes):
+                patch.setattr(drawn_on, "text", lambda *place, **style: None)
+            shapes = draw_frame(view)
+            np.testing.assert_array_equal(shapes, matplotlib_frame(view))
+        # Where text is, in blocks of 12 pixels: glyphs may lie a few pixels aside.
+        ours, theirs = (
+            (picture != shapes).any(axis=2).reshape(45, 12, 80, 12).mean(axis=(1, 3)) for picture in (frame, expected)
+        )
+        assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
+        assert ours.sum() == pytest.approx(theirs.sum(), rel=0.1)

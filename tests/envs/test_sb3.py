@@ -142,9 +142,9 @@ def test_attributes_answer_for_the_lane(through_method: bool) -> None:
 
 
 def test_wrong_arguments_are_named() -> None:
-    with pytest.raises(TypeError, match="write num_envs=4"):
+    with pytest.raises(TypeError, match=r"takes the number of lanes first: make_vec_env\(4"):
         make_vec_env(n_envs=4)
-    with pytest.raises(ValueError, match="num_envs must be an integer of at least 1, got True"):
+    with pytest.raises(ValueError, match="num_envs must be an integer from 1 to 1000000, got True"):
         make_vec_env(True)
     with pytest.raises(TypeError, match="env must be a HWGPTVectorEnv"):
         HWGPTVecEnv(gym.make("HWGPT-v0"))

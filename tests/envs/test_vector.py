@@ -99,7 +99,7 @@ def test_every_lane_begins_with_options_of_its_own() -> None:
     before = envs.step(np.zeros(4, dtype=np.int64))[0]
     for wrong, message in (
         ([None, None, None, {"device": "abacus"}], "abacus"),
-        ([None], "one for each lane, got \\[None\\]"),
+        ([None], r"a list of 4, one for each lane, got \[None\]"),
     ):
         with pytest.raises(ValueError, match=message):
             envs.reset_each(wrong)
@@ -243,16 +243,16 @@ def test_masks_of_all_lanes() -> None:
 @pytest.mark.parametrize(
     ("actions", "message"),
     [
-        ([0, 1], "actions must be 3 integers"),
+        ([0, 1], "actions must (be|hold) 3 integers"),
         ([0, 1, 3], "from 0 to 2, got 3 for lane 2"),
         ([0, -1, 1], "got -1 for lane 1"),
-        ([0.0, 1.0, 1.0], "actions must be 3 integers"),
+        ([0.0, 1.0, 1.0], "actions must hold 3 integers from 0 to 2"),
     ],
 )
 def test_wrong_actions_change_nothing(actions: list[Any], message: str) -> None:
     envs = make(3).unwrapped
     envs.reset()
-    with pytest.raises((ValueError, TypeError), match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         envs.step(np.array(actions))
     assert (envs.encoded == -1).all()
 
@@ -309,7 +309,7 @@ def test_natural_guesses_are_refused_with_the_right_call(env_id: str) -> None:
 def test_wrong_number_of_lanes(num_envs: Any) -> None:
     from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
-    with pytest.raises(ValueError, match="num_envs must be an integer of at least 1"):
+    with pytest.raises(ValueError, match="num_envs must be an integer from 1 to 1000000"):
         HWGPTVectorEnv(num_envs)
 
 

@@ -173,7 +173,7 @@ def test_wrong_arguments_are_refused() -> None:
         bench.evaluate(encoded, "latency_ms")
     with pytest.raises(ValueError, match=r"shape \(n, 27\)"):
         bench.evaluate(encoded[:, :5])
-    with pytest.raises(ValueError, match="level must be a number from 0.0 to 1.0, got 30"):
+    with pytest.raises(ValueError, match=r"level must be a number from 0\.0 to 1\.0, got 30"):
         bench.quantile("latency_ms", 30)
     with pytest.raises(ValueError, match="unknown metric 'params'"):
         bench.chain_model("params")

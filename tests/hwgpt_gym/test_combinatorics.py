@@ -18,7 +18,9 @@ def test_a_mutant_differs_in_one_decision(scale: str) -> None:
     space = SEARCH_SPACES[scale]
     rng = np.random.default_rng(0)
     parents = space.sample(rng, 2_000)
+    before = parents.copy()
     children = space.validate(space.mutate(parents, rng))
+    np.testing.assert_array_equal(parents, before)
     differences = children != parents
     same_depth = ~differences[:, N_LAYER]
     np.testing.assert_array_equal(differences[same_depth].sum(axis=1), 1)

@@ -138,6 +138,35 @@ def test_frame(benchmark: Any, last: bool) -> None:
     assert benchmark.stats["median"] < 0.15
 
 
+def test_frames_take_a_third_of_what_matplotlib_takes() -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from hwgpt_gym.envs.rendering import draw_frame, draw_view
+    from hwgpt_gym.envs.view import view_of
+
+    def by_matplotlib(view: Any) -> None:
+        figure = Figure(figsize=(9.6, 5.4), dpi=100)
+        axes = figure.add_axes((0.0, 0.0, 1.0, 1.0))
+        axes.set(xlim=(0, 960), ylim=(0, 540))
+        axes.axis("off")
+        draw_view(axes, view)
+        FigureCanvasAgg(figure).draw()
+
+    for steps in (40, 71):
+        env: Any = gym.make("HWGPT-v0", scale="l", constraint={"latency_ms": "p50", "params": "p50"}).unwrapped
+        env.reset(seed=0)
+        for _ in range(steps):
+            env.step(0)
+        view = view_of(env._episodes, 0)
+        ours, theirs = (
+            min(timed(lambda: draw(view), time.process_time) for _ in range(5))  # noqa: B023
+            for draw in (draw_frame, by_matplotlib)
+        )
+        print(f"\nframe after {steps} decisions {ours * 1e3:.1f} ms, Matplotlib's figure {theirs * 1e3:.1f} ms")
+        assert theirs >= 3 * ours
+
+
 def test_cold_start() -> None:
     """Time of the import and of the first environment, in a fresh process."""
     code = (

@@ -54,8 +54,11 @@ def test_missing_and_damaged_files_are_refused(tmp_path: Path) -> None:
 def rewrite(path: Path, document: Any, **tensors: np.ndarray | None) -> None:
     """Write the shipped file of scale s with other metadata (a document, or a text) and other tensors."""
     arrays = {**load_file(WEIGHTS_FOLDER / "s.safetensors"), **tensors}
-    text = document if isinstance(document, str) else json.dumps(document)
-    save_file({name: array for name, array in arrays.items() if array is not None}, path, {"hwgpt_gym": text})
+    if not isinstance(document, str):
+        content = {key: value for key, value in document.items() if key != "metadata_sha256"}
+        digest = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+        document = json.dumps({**content, "metadata_sha256": digest})
+    save_file({name: array for name, array in arrays.items() if array is not None}, path, {"hwgpt_gym": document})
 
 
 def shipped_document() -> dict[str, Any]:

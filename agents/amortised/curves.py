@@ -1,0 +1,116 @@
+"""How many evaluations the package's own search agents need to match the policy: regret over evaluations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from hwgpt_gym.agents.amortised.devices import UNSEEN
+from hwgpt_gym.agents.amortised.evaluation import LEVELS
+from hwgpt_gym.benchmark import AnyDevice, Benchmark
+from hwgpt_gym.objective import Objective
+from hwgpt_gym.optimum import solve
+from hwgpt_gym.search_space import FloatArray
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+RIVALS: Final = ("random_search", "regularized_evolution", "local_search")
+"""The agents that are compared."""
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Regrets of searches that start from nothing.
+
+    Attributes:
+        regret: By agent, of the best architecture so far after each evaluation, ``float64 (cells, seeds, budget)``; a
+            cell is a device under a limit.
+    """
+
+    regret: Mapping[str, FloatArray]
+
+    def mean(self, agent: str) -> FloatArray:
+        """Return the mean regret after each evaluation, ``float64 (budget,)``."""
+        mean: FloatArray = self.regret[agent].mean(axis=(0, 1))
+        return mean
+
+    def evaluations_to(self, agent: str, regret: float) -> int | None:
+        """Return after how many evaluations the mean regret is at most some; ``None`` if never within the budget."""
+        reached = np.flatnonzero(self.mean(agent) <= regret)
+        return int(reached[0]) + 1 if len(reached) else None
+
+    def median_evaluations_to(self, agent: str, regrets: FloatArray) -> float:
+        """Return the median over cells and seeds of the evaluations that match each cell's own regret.
+
+        Args:
+            agent: The agent.
+            regrets: What is to be matched in every cell, ``float64 (cells,)``.
+
+        Returns:
+            Infinite if fewer than half match it within the budget.
+        """
+        matched = self.regret[agent] <= np.maximum(regrets, 1e-9)[:, None, None]
+        hits = np.where(matched.any(axis=2), matched.argmax(axis=2) + 1.0, np.inf)
+        return float(np.median(hits))
+
+
+def search_curves(
+    scale: str,
+    budget: int,
+    seeds: int,
+    devices: Sequence[AnyDevice] = UNSEEN,
+    levels: Sequence[int] = LEVELS,
+    progress: Callable[[], None] = lambda: None,
+) -> Curves:
+    """Run the :data:`RIVALS` on devices under latency limits.
+
+    Args:
+        scale: The search space.
+        budget: Evaluations of each search.
+        seeds: Searches of each agent in every cell; their seeds are 0, 1, ….
+        devices: The devices.
+        levels: The quantiles of the limits, in per cent.
+        progress: Called after every search.
+    """
+    from hwgpt_gym.agents import SearchProblem, make_agent
+
+    cells = [(device, level) for device in devices for level in levels]
+    regret = {agent: np.empty((len(cells), seeds, budget)) for agent in RIVALS}
+    for cell, (device, level) in enumerate(cells):
+        bench, objective = Benchmark(scale, device), Objective({"latency_ms": f"p{level}"})
+        optimum = solve(bench, objective)
+        for agent in RIVALS:
+            for seed in range(seeds):
+                result = make_agent(agent).run(SearchProblem(bench, objective, budget, seed))
+                regret[agent][cell, seed] = result.regret(optimum)
+                progress()
+    return Curves(regret)
+
+
+def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figure:
+    """Draw mean regret over evaluations, with the policy's points.
+
+    Args:
+        curves: The searches.
+        policy: The policy's mean regret by the architectures that it evaluates.
+        title: The title.
+    """
+    from hwgpt_gym.style import new_figure
+
+    figure = new_figure()
+    axes = figure.add_subplot()
+    for agent in curves.regret:
+        mean = curves.mean(agent)
+        axes.plot(np.arange(1, len(mean) + 1), mean, label=agent.replace("_", " "))
+    axes.plot(list(policy), list(policy.values()), "o-", color="black", label="amortised policy: greedy and beams")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel("evaluations")
+    axes.set_ylabel("mean regret of the best so far")
+    axes.set_title(title)
+    axes.legend()
+    return figure

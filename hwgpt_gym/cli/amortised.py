@@ -1,0 +1,253 @@
+"""The commands about the amortised policy: recommending an architecture, and what its figures are printed with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+import typer
+
+from hwgpt_gym.cli.completion import complete_device, complete_metric
+from hwgpt_gym.cli.options import (
+    DEFAULT_CONSTRAINT,
+    PICTURES,
+    Confidence,
+    Constraint,
+    Device,
+    DeviceScale,
+    Json,
+    Scale,
+    check_at_least,
+    parse_constraints,
+)
+from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json
+from hwgpt_gym.files import check_destination
+from hwgpt_gym.metrics import METRICS
+
+if TYPE_CHECKING:
+    from hwgpt_gym.agents.amortised import Choice, Recommendation
+    from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
+
+amortised_app = typer.Typer(help="Score the amortised policy that recommend asks.", no_args_is_help=True)
+
+Model = Annotated[
+    Path | None,
+    typer.Option("--model", help="A policy that train --agent amortised wrote; by default the shipped one."),
+]
+
+
+def recommend(
+    device: Device = "a6000",
+    scale: DeviceScale = None,
+    constraint: Constraint = list(DEFAULT_CONSTRAINT),  # noqa: B006  # Typer copies it.
+    beam: Annotated[int, typer.Option("--beam", help="Architectures kept at every decision; 1 is greedy.")] = 16,
+    strict: Annotated[bool, typer.Option("--strict/--no-strict", help="Never exceed a limit.")] = True,
+    confidence: Confidence = None,
+    as_json: Json = False,
+) -> None:
+    """Recommend an architecture for a device under one or two limits, with the certified optimum beside it.
+
+    A policy that was trained on made-up devices answers at once, also for a device that it never saw.
+
+    Example: hwgpt-gym recommend --device h100 --constraint latency_ms=p30 --beam 16
+    """
+    from hwgpt_gym.agents.amortised import recommend as ask
+
+    found = ask(device, parse_constraints(constraint), scale, beam, strict, confidence)
+    bound = found.optimum.objective
+    if as_json:
+        chosen = _describe(found.choice) | {"regret": found.regret, "seconds": found.seconds}
+        described = {"device": bound.bench.devices[0].name, "scale": bound.bench.scale, "limits": floats(bound.limits)}
+        optimum = {"architecture": str(found.optimum.architecture), "reward": found.optimum.reward}
+        others = {name: _describe(other) for name, other in found.alternatives.items()}
+        intervals = {key: list(interval) for key, interval in found.intervals.items()}
+        print_json({**described, **chosen, "intervals": intervals, "optimum": optimum, "alternatives": others})
+        return
+    _print(found)
+
+
+def _describe(choice: Choice) -> dict[str, Any]:
+    return {
+        "architecture": str(choice.architecture),
+        "reward": choice.reward,
+        "keeps_limits": choice.keeps_limits,
+        "metrics": choice.metrics,
+    }
+
+
+def _print(found: Recommendation) -> None:
+    bound = found.optimum.objective
+    output.print(str(found.architecture), style="bold", soft_wrap=True)
+    shown = ("perplexity", "accuracy", *bound.limits, *(key for key in found.metrics if key not in bound.limits))
+    optimum = floats(found.optimum.metrics)
+    rows = []
+    for key in dict.fromkeys(shown):
+        interval = found.intervals.get(key)
+        rows.append(
+            (
+                METRICS[key].label,
+                format_metric(key, found.metrics[key]),
+                "" if interval is None else " to ".join(format_metric(key, end) for end in interval),
+                format_metric(key, optimum[key]),
+                format_metric(key, float(bound.limits[key])) if key in bound.limits else "",
+            )
+        )
+    rows.append(("reward", f"{found.choice.reward:.6f}", "", f"{found.optimum.reward:.6f}", ""))
+    rows.append(("regret", f"{found.regret:.6f}", "", "0", ""))
+    head = ("metric", "recommended", "90 % interval", "certified optimum", "limit")
+    title = f"Recommended at scale {bound.bench.scale} on {bound.bench.devices[0].label}"
+    output.print(make_table(title, head, rows, right=(1, 2, 3, 4)))
+    others = [
+        (
+            name,
+            format_metric("perplexity", other.metrics["perplexity"]),
+            *(format_metric(key, other.metrics[key]) for key in bound.limits),
+            "yes" if other.keeps_limits else "no",
+            str(other.architecture),
+        )
+        for name, other in found.alternatives.items()
+    ]
+    columns = (
+        "",
+        METRICS["perplexity"].label,
+        *(METRICS[key].label for key in bound.limits),
+        "in limits",
+        "architecture",
+    )
+    if others:
+        output.print(make_table("Alternatives", columns, others, right=range(1, 2 + len(bound.limits))))
+    output.print(f"answered in {1e3 * found.seconds:.0f} ms")
+
+
+@amortised_app.command("table")
+def table(
+    scale: Scale = "s",
+    model: Model = None,
+    beam: Annotated[list[int], typer.Option("--beam", help="May be repeated.")] = [1, 16, 64],  # noqa: B006
+    device: Annotated[
+        list[str] | None,
+        typer.Option("--device", "-d", help="By default the three never trained on.", autocompletion=complete_device),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--metric", "-m", help="The limited cost, or two; latency_ms by default.", autocompletion=complete_metric
+        ),
+    ] = None,
+    strict: Annotated[bool, typer.Option("--strict/--no-strict", help="Never exceed a limit.")] = True,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the regrets of the first --beam by device and limit.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Print the policy's regret to the certified constrained optimum under the limits p10 to p90.
+
+    Example: hwgpt-gym amortised table --scale s --beam 16
+    """
+    from hwgpt_gym.agents.amortised import UNSEEN, evaluate
+    from hwgpt_gym.agents.amortised.evaluation import draw_heat_map
+    from hwgpt_gym.style import save_figure
+
+    for width in beam:
+        check_at_least("--beam", width)
+    if plot:
+        check_destination(plot, PICTURES, name="--plot")
+    policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
+    found = {width: evaluate(policy, width, device or UNSEEN, metrics, strict=strict) for width in beam}
+    if plot:
+        title = f"Regret × 1,000 at scale {policy.space.scale}, {_answer(beam[0])}"
+        save_figure(draw_heat_map(found[beam[0]], title), plot)
+        messages.print(f"Picture: {plot}", soft_wrap=True)
+    if as_json:
+        print_json({str(width): own.summary() | {"regret": own.regret.tolist()} for width, own in found.items()})
+        return
+    rows = [
+        (
+            _answer(width),
+            *(f"{own.summary()[key]:.5f}" for key in _SUMMARY),
+            f"{own.kept.mean():.0%}",
+        )
+        for width, own in found.items()
+    ]
+    cells = next(iter(found.values())).regret.size
+    title = f"Regret at scale {policy.space.scale} on {cells} cells, limits on {' and '.join(metrics)} from p10 to p90"
+    output.print(make_table(title, ("answer", *_SUMMARY, "limits kept"), rows, right=(1, 2, 3, 4)))
+
+
+_SUMMARY: Final = ("mean", "median", "worst")
+
+
+def _answer(beam: int) -> str:
+    return "greedy" if beam == 1 else f"beam {beam}"
+
+
+@amortised_app.command("curves")
+def curves(
+    picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
+    scale: Scale = "s",
+    model: Model = None,
+    budget: Annotated[int, typer.Option("--budget", help="Evaluations of every search.")] = 1_000,
+    seeds: Annotated[int, typer.Option("--seeds", help="Searches of every agent in each cell.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Draw the regret of searches over their evaluations, and print how many match the policy.
+
+    Example: hwgpt-gym amortised curves curves.png --budget 200 --seeds 1
+    """
+    from hwgpt_gym.agents.amortised import evaluate
+    from hwgpt_gym.agents.amortised.curves import draw_curves, search_curves
+    from hwgpt_gym.style import save_figure
+
+    check_at_least("--budget", budget)
+    check_at_least("--seeds", seeds)
+    check_destination(picture, PICTURES, name="PICTURE")
+    policy = _load(scale, model)
+    own = {beam: evaluate(policy, beam).regret.ravel() for beam in (1, 16)}
+    searched = search_curves(policy.space.scale, budget, seeds)
+    means = {beam: float(regret.mean()) for beam, regret in own.items()}
+    save_figure(draw_curves(searched, means, f"Searches from nothing at scale {policy.space.scale}"), picture)
+    messages.print(f"Picture: {picture}", soft_wrap=True)
+    found = {
+        agent: {
+            "mean_regret": float(searched.mean(agent)[-1]),
+            **{f"mean_to_beam_{beam}": searched.evaluations_to(agent, mean) for beam, mean in means.items()},
+            **{f"median_to_beam_{beam}": searched.median_evaluations_to(agent, regret) for beam, regret in own.items()},
+        }
+        for agent in searched.regret
+    }
+    if as_json:
+        finite = {
+            agent: {key: None if value == float("inf") else value for key, value in row.items()}
+            for agent, row in found.items()
+        }
+        print_json({"policy": {str(beam): mean for beam, mean in means.items()}, "agents": finite})
+        return
+    rows = [
+        (agent, f"{row['mean_regret']:.4f}", *(_evaluations(row[key], budget) for key in list(row)[1:]))
+        for agent, row in found.items()
+    ]
+    columns = (
+        "agent",
+        f"mean regret at {budget:,}",
+        "mean: greedy",
+        "mean: beam 16",
+        "median: greedy",
+        "median: beam 16",
+    )
+    output.print(make_table("Evaluations that match the policy", columns, rows, right=range(1, 6)))
+
+
+def _evaluations(number: float | None, budget: int) -> str:
+    return f"> {budget:,}" if number is None or number == float("inf") else f"{number:,.0f}"
+
+
+def _load(scale: str, model: Path | None) -> AmortisedPolicy:
+    from hwgpt_gym.agents.amortised.weights import load_pretrained, read_policy
+
+    return load_pretrained(scale) if model is None else read_policy(model)
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this module."""
+    app.command(rich_help_panel="Search and train")(recommend)
+    app.add_typer(amortised_app, name="amortised", rich_help_panel="Search and train")
