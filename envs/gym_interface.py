@@ -78,7 +78,7 @@ def check_action(action: SupportsIndex, num_actions: int = NUM_ACTIONS) -> int:
         ValueError: If it is no integer from 0 to the last one; a bool is none.
     """
     try:
-        choice = -1 if action is True or action is False else operator.index(action)
+        choice = -1 if isinstance(action, bool | np.bool_) else operator.index(action)
     except TypeError:
         choice = -1
     if not 0 <= choice < num_actions:
