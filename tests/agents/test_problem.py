@@ -75,7 +75,7 @@ def test_greedy_architectures_cost_nothing_and_tell_nothing() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"budget": 0}, "budget must be an integer of at least 1, got 0"),
+        ({"budget": 0}, "budget must be an integer from 1 to 1000000000, got 0"),
         ({"budget": 1.5}, "budget"),
         ({"seed": -1}, "seed"),
         ({"trade_off": ("perplexity",)}, "at least two"),

@@ -86,10 +86,10 @@ def test_destinations_are_checked_before_the_work(
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["train", "--budget", "0"], "budget must be an integer of at least 1, got 0"),
+        (["train", "--budget", "0"], "budget must be an integer from 1 to 1000000000, got 0"),
         (["train", "--agent", "contextual_ppo", "--budget", "0"], "evaluations must be an integer of at least 1"),
-        (["demo", "--budget", "0"], "budget must be an integer of at least 1, got 0"),
-        (["search", "--budget", "0"], "budget must be an integer of at least 1, got 0"),
+        (["demo", "--budget", "0"], "budget must be an integer from 1 to 1000000000, got 0"),
+        (["search", "--budget", "0"], "budget must be an integer from 1 to 1000000000, got 0"),
         (["train", "--agent", "contextual_ppo", "--device", "h100"], "--device is taken only by other agents"),
         (["train", "--agent", "contextual_ppo", "-c", "none"], "--constraint is taken only by other agents"),
         (["train", "--agent", "contextual_ppo", "--target", "0.001"], "--target is taken only by other agents"),
