@@ -154,7 +154,8 @@ def check_flag(name: str, value: object) -> bool:
 
 def is_integer(value: object) -> bool:
     """Return whether a value is an integer: numpy's are, bools are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    # The first is what nearly all are, and takes a tenth of the time.
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
 def is_number(value: object) -> bool:
