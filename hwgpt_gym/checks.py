@@ -82,7 +82,8 @@ def check_path(name: str, value: object) -> Path:
         TypeError: If it is none.
         ValueError: If no file can have it.
     """
-    path = Path(check_type(name, value, str | os.PathLike, "a path"))
+    check_type(name, value, str | os.PathLike, "a path")
+    path = Path(value)  # type: ignore[arg-type]  # Just checked.
     if "\0" in str(path):
         raise ValueError(f"{name} must be a path without null characters, got {echo(value)}")
     return path
