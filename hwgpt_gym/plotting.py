@@ -8,6 +8,7 @@ import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_type, echo
+from hwgpt_gym.console import limits_in_words
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum import Optimum, ParetoFront
 from hwgpt_gym.pareto import box, hypervolume_ratio, losses_sign, non_dominated
@@ -69,7 +70,8 @@ def plot_front(
         _name_widths(axes, bench, sampled, cost, quality)
     title = [f"scale {bench.scale}", *(device.label for device in bench.devices)]
     if optimum is not None:
-        title += _mark_optimum(axes, bench, optimum, cost, quality)
+        title.append(limits_in_words(optimum.objective.limits))
+        _mark_optimum(axes, bench, optimum, cost, quality)
     axes.set(xlabel=METRICS[cost].label, ylabel=METRICS[quality].label)
     axes.set_title(" · ".join(title), loc="left")
     axes.spines[["top", "right"]].set_visible(False)
@@ -87,8 +89,8 @@ def _name_widths(axes: Axes, bench: Benchmark, encoded: Encoded, cost: str, qual
             axes.annotate(f"width {width}", place, (36, 12), textcoords="offset points", color=BLUE, fontsize=9)
 
 
-def _mark_optimum(axes: Axes, bench: Benchmark, optimum: Optimum, cost: str, quality: str) -> list[str]:
-    """Draw the optimum and the limit of the cost, and return the limits in words."""
+def _mark_optimum(axes: Axes, bench: Benchmark, optimum: Optimum, cost: str, quality: str) -> None:
+    """Draw the optimum, and the limit of the cost."""
     point = bench.evaluate(optimum.encoded, (cost, quality))
     limits = optimum.objective.limits
     if cost in limits:
@@ -97,7 +99,6 @@ def _mark_optimum(axes: Axes, bench: Benchmark, optimum: Optimum, cost: str, qua
                       textcoords="offset points", color=RED, fontsize=9)  # fmt: skip
     axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=14, markeredgecolor=INK, markeredgewidth=0.8,
               zorder=4, label=optimum.title)  # fmt: skip
-    return [f"{METRICS[metric].label} at most {limit:.4g}" for metric, limit in limits.items()]
 
 
 def compare_with_front(bench: Benchmark, front: ParetoFront, encoded: Encoded) -> tuple[float, int]:

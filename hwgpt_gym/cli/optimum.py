@@ -30,7 +30,7 @@ from hwgpt_gym.cli.options import (
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json, warn
+from hwgpt_gym.console import floats, format_metric, limits_in_words, make_table, messages, output, print_json, warn
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -239,8 +239,10 @@ def plot_values(
     check_at_least("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
-    records = record_values(SearchProblem(bench, objective, budget, seed))
-    save_value_figure(records, picture)
+    problem = SearchProblem(bench, objective, budget, seed)
+    records = record_values(problem)
+    title = f"PPO, scale {bench.scale} · {bench.devices[0].label} · {limits_in_words(objective.bind(bench).limits)}"
+    save_value_figure(records, picture, title)
     for record in shown_records(records):
         output.print(
             f"after {record.evaluations:>6,} evaluations: mean regret {record.regret:.4f}; the value network is off by "
