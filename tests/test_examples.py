@@ -18,6 +18,7 @@ SMALL = {
     "maskable_ppo.py": ["--episodes", "400", "--lanes", "64"],
     "multi_objective.py": ["--weights", "2", "--episodes", "200"],
     "quickstart.py": ["--episodes", "100"],
+    "ray_tune.py": ["--trials", "1", "--budget", "100", "--seeds", "1", "--processors", "1"],
     "reinforce.py": ["--updates", "4", "--lanes", "32"],
     "rllib_ppo.py": ["--iterations", "1", "--decisions", "500", "--runners", "1"],
     "sb3_ppo.py": ["--episodes", "400", "--lanes", "64"],
@@ -25,6 +26,7 @@ SMALL = {
     "torchrl_collector.py": ["--batches", "3", "--lanes", "16"],
 }
 NEEDS = {
+    "ray_tune.py": "ray",
     "rllib_ppo.py": "ray",
     "tianshou_ppo.py": "tianshou",
     "multi_objective.py": "mo_gymnasium",

@@ -114,8 +114,8 @@ def run_leaderboard(
 
     Raises:
         ModuleNotFoundError: If Ray is wanted and not installed.
-        ValueError: If there is no such suite or cluster, ``workers`` is not legal, or the folder has a result that was made
-            with other settings or surrogates.
+        ValueError: If there is no such suite or cluster, ``workers`` is not legal, or the folder has a result that was
+            made with other settings or surrogates.
         RuntimeError: If a search failed; all others were finished first.
     """
     suite = get_suite(suite)
