@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import numpy as np
 from clients.support import BENCHMARK, CONSTRAINT, client, optimum, random_regret
+
+from hwgpt_gym.objective import Objective
 
 client("syne_tune", "hwgpt-gym[syne-tune]")
 client("huggingface_hub", "hwgpt-gym[syne-tune]")
 
-import numpy as np
-from syne_tune.optimizer.baselines import REA
-from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler
-
-from hwgpt_gym.interop import ArchitectureBlackbox
-from hwgpt_gym.objective import Objective
-
 
 def search(seed: int, budget: int) -> list[float]:
     """Return the regret of everything that Syne Tune's evolution evaluates."""
+    from syne_tune.optimizer.baselines import REA
+    from syne_tune.optimizer.schedulers.ask_tell_scheduler import AskTellScheduler
+
+    from hwgpt_gym.interop import ArchitectureBlackbox
+
     np.random.seed(seed)  # noqa: NPY002  # Syne Tune draws from numpy's global generator, too.
     blackbox = ArchitectureBlackbox(BENCHMARK, ("perplexity", "latency_ms"))
     evolution = REA(blackbox.configuration_space, metric="regret", random_seed=seed, population_size=50, sample_size=10)
