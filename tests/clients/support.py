@@ -69,7 +69,7 @@ def assert_learned(line: str) -> tuple[float, float]:
     Returns:
         The mean regret at the end and the best regret of all.
     """
-    found: Any = re.search(r"^([\d.]+) architectures.* mean regret (-?[\d.]+), best (-?[\d.]+)", line)
+    found: Any = re.search(r"^([\d.]+) architectures.* mean regret (-?[\d.]+).*, best (-?[\d.]+)", line)
     assert found, line
     architectures, mean, best = int(float(found[1])), float(found[2]), float(found[3])
     assert -1e-4 <= best < random_regret(architectures), line
