@@ -8,8 +8,11 @@ WHEEL_VENV := .venv-wheel
 LOWEST_VENV := .venv-lowest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP_INSTALL) -c constraints.txt
-PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance
-CLIENTS := tests/envs/test_libraries.py tests/envs/test_sb3.py tests/envs/test_multi_objective.py $(wildcard tests/clients)
+PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance --ignore tests/clients
+# Libraries over the package; the file says what to install, tests/clients/test_<client>.py trains with it.
+CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
+CLIENT ?= $(CLIENTS)
+CLIENT_VENVS := .venv-clients
 FAST := -m "not slow and not dataset and not torch"
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
@@ -45,8 +48,16 @@ test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh 
 	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-timeout pytest-xdist
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
 
-test-clients: setup  ## Run the tests against other libraries alone
-	$(BIN)/python $(PYTEST) $(CLIENTS)
+test-clients: $(CLIENT:%=test-client-%)  ## Train with other libraries, each in a fresh environment (CLIENT=rllib: with one)
+
+test-client-%:
+	@test -f tests/clients/$*.txt || { echo "there is no client '$*': choose from $(CLIENTS)"; exit 1; }
+	rm -rf $(CLIENT_VENVS)/$*
+	$(PYTHON) -m venv $(CLIENT_VENVS)/$*
+	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
+		{ echo "cannot install the client '$*': a package registry is needed"; exit 1; }
+	HWGPT_CLIENT=$* $(CLIENT_VENVS)/$*/bin/python -m pytest tests/clients/test_$*.py --durations=5
+	rm -rf $(CLIENT_VENVS)/$*
 
 fuzz: setup  ## Pass anything to everything public, and run the tests of properties on thousands of cases
 	HWGPT_FUZZ_SEED=$${HWGPT_FUZZ_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
@@ -107,5 +118,5 @@ pictures: setup  ## Draw the film of the README and the picture of docs/environm
 	$(BIN)/python docs/pictures.py
 
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \
+	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) $(CLIENT_VENVS) build dist site *.egg-info .coverage \
 		.pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis
