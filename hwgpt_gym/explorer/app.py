@@ -145,7 +145,6 @@ def _connect_details(app: Dash, explorer: Explorer) -> None:
         Output("prices", "children"),
         Output("name", "children"),
         Output("metrics", "children"),
-        Output("elsewhere", "children"),
         Output("compared", "children"),
         Output("difference", "children"),
         Output("exports", "children"),
@@ -158,21 +157,24 @@ def _connect_details(app: Dash, explorer: Explorer) -> None:
         optima, _ = find_optima(explorer, state)
         first = state.devices[0]
         if first not in optima:
-            return [], "", [], [], [], [], links(state, None), ""
+            return [], "", [], [], [], links(explorer, state, None), ""
         architecture = looked_at(explorer, state)
         judged = explorer.judge(state, first, architecture)
         sentences = tables.price_sentences(find_prices(explorer, state, first))
-        elsewhere = (tables.devices_table(explorer, state, architecture), tables.parts_table(architecture))
+        about = (
+            tables.metrics_table(judged, optima[first], explorer.devices[first].label),
+            tables.devices_table(explorer, state, architecture),
+            tables.parts_table(architecture),
+        )
         compared = [make_table(tables.compared_table(explorer, state, optima))] if state.compared else []
         difference = [make_table(tables.difference_table(explorer, state, optima))] if len(optima) > 1 else []
         return (
             [html.Li(sentence) for sentence in sentences],
             f"{'' if state.architecture else 'The optimum: '}{architecture}",
-            [make_table(tables.metrics_table(judged, optima[first], explorer.devices[first].label))],
-            [make_table(table) for table in elsewhere],
+            [make_table(table) for table in about],
             compared,
             difference,
-            links(state, architecture),
+            links(explorer, state, architecture),
             snippets(architecture),
         )
 

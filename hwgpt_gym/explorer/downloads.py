@@ -74,12 +74,15 @@ def snippets(architecture: Architecture) -> str:
     return f"{architecture}\n\n{config}\n\n{SNIPPET.format(name=architecture)}"
 
 
-def links(state: State, architecture: Architecture | None) -> list[Any]:
+def links(explorer: Explorer, state: State, architecture: Architecture | None) -> list[Any]:
     """Return the links and buttons of a page that shows a state."""
     query = write_query(state)
+    title = " · ".join([f"scale {state.scale}", *(explorer.devices[name].label for name in state.devices)])
     found: list[Any] = [
-        html.Button("Picture as SVG", id="save-svg", **{"data-format": "svg"}),
-        html.Button("Picture as PNG", id="save-png", **{"data-format": "png"}),
+        *(
+            html.Button(f"Picture as {kind.upper()}", id=f"save-{kind}", **{"data-format": kind, "data-title": title})
+            for kind in ("svg", "png")
+        ),
         html.A("The front as CSV", href=f"front.csv{query}", download="front.csv"),
         html.A("The front as Parquet", href=f"front.parquet{query}", download="front.parquet"),
     ]

@@ -49,10 +49,8 @@ def front_figure(explorer: Explorer, state: State, judged: Mapping[str, Judged])
         judged: The optimum of each device, where there is one.
     """
     cost = METRICS[state.cost]
-    title = " · ".join([f"scale {state.scale}", *(explorer.devices[name].label for name in state.devices)])
     layout = {
         **base_layout(),
-        "title": {"text": title, "x": 0, "xref": "paper", "xanchor": "left", "font": {"size": 14}},
         "xaxis": {**_axis(cost.label), "type": state.axis, "tickformat": "~g" if cost.unit else "~s"},
         "yaxis": _axis("Perplexity (less is better)"),
         "hovermode": "closest",
@@ -86,22 +84,25 @@ def device_traces(
     """
     front = explorer.front(scale, device, cost)
     colour, label = COLOURS[position], explorer.devices[device].label
-    shared = {"type": "scatter", "legendgroup": device}
+    shared: dict[str, Any] = {"type": "scatter", "legendgroup": device}
     x = front.front.values[:, 1].tolist()
-    edge = {**shared, "x": x, "mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
+    edge = {"x": x, "mode": "lines", "line": {"width": 0, "shape": "hv"}, "hoverinfo": "skip"}
     cloud, drawn = explorer.cloud(scale, device), explorer.cloud_architectures(scale)
     own = f", {label}" if several else ""
+    name = label if several else "exact front"
+    # What looks alike on every device stands in the legend once.
+    shared["showlegend"] = position == 0
     return [
-        {**edge, "y": _rounded(front.low), "showlegend": False},
-        {**edge, "y": _rounded(front.high), "fill": "tonexty", "fillcolor": f"rgba({_FILLS[position]},0.17)",
-         "name": f"90 % interval of a measurement{own}"},
+        {**shared, **edge, "y": _rounded(front.low), "showlegend": False, "name": ""},
+        {**shared, **edge, "y": _rounded(front.high), "fill": "tonexty", "fillcolor": f"rgba({_FILLS[position]},0.17)",
+         "name": "90 % interval of a measurement"},
         {**shared, "x": cloud[cost].tolist(), "y": cloud["perplexity"].tolist(), "mode": "markers",
          "marker": {"color": colour if several else GREY, "size": 3.5, "opacity": 0.45},
-         "name": f"{len(drawn):,} random architectures{own}",
+         "name": f"{len(drawn):,} random architectures",
          "text": hover_texts(cloud), "customdata": codes(scale, drawn), "hovertemplate": _hover(f"random{own}")},
         {**shared, "x": x, "y": front.front.values[:, 0].tolist(), "mode": "lines",
          "line": {"color": colour, "width": 2.2, "shape": "hv", "dash": DASHES[position]},
-         "name": f"exact front{own}, {len(x):,} architectures",
+         "name": f"{name}, {len(x):,} architectures", "showlegend": True,
          "text": hover_texts(front.metrics), "customdata": codes(scale, front.front.encoded),
          "hovertemplate": _hover(f"exact front{own}")},
     ]  # fmt: skip
@@ -124,6 +125,7 @@ def mark_traces(explorer: Explorer, state: State, judged: Mapping[str, Judged]) 
         star = {"symbol": "star", "size": 17, "color": colour, "line": {"width": 1.2, "color": "#1f2933"}}
         points: list[Point] = [] if best is None else [("", best.architecture, best.metrics)]
         traces.append(_mark("certified optimum", state, points, star))
+        traces[-1]["showlegend"] &= position == 0
     looked_at: list[Point] = []
     others: list[Point] = []
     for name in state.devices:
@@ -167,6 +169,7 @@ def decision_figure(decisions: Decisions) -> Figure:
         )  # fmt: skip
     layout = {
         **base_layout(),
+        "margin": {"l": 58, "r": 12, "t": 40, "b": 70},
         "bargap": 0,
         "barmode": "overlay",
         "xaxis": {**_ticks(places, columns, first), "domain": [0, 0.13]},
@@ -184,8 +187,8 @@ def base_layout() -> dict[str, Any]:
         "font": {"family": "system-ui, sans-serif", "size": 13, "color": "#1f2933"},
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 58, "r": 12, "t": 34, "b": 48},
-        "legend": {"orientation": "h", "y": -0.2, "x": 0, "xanchor": "left"},
+        "margin": {"l": 58, "r": 12, "t": 8, "b": 48},
+        "legend": {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "xanchor": "left"},
         "dragmode": False,
         "hoverlabel": {"align": "left"},
     }

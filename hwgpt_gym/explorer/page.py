@@ -40,7 +40,7 @@ def make_layout(explorer: Explorer) -> html.Div:
                 ]
             ),
             html.Div(id="message", role="alert"),
-            html.Div([_controls(explorer), _main()], className="columns"),
+            html.Div([_front(), _controls(explorer), _rest()], className="columns"),
         ],
         id="page",
         role="main",
@@ -76,7 +76,6 @@ def _controls(explorer: Explorer) -> html.Div:
             _group(
                 "Limits, up to four",
                 dcc.Checklist([{"label": METRICS[key].label, "value": key} for key in COST_METRICS], id="limited"),
-                *map(_limit_row, COST_METRICS),
             ),
         ],
         className="controls",
@@ -88,7 +87,7 @@ def _limit_row(metric: str) -> html.Div:
     unit = METRICS[metric].unit
     return html.Div(
         [
-            html.Label(f"{label}: share of random architectures within, %", htmlFor=f"level-{metric}"),
+            html.Label(f"{label}, % of random architectures within", htmlFor=f"level-{metric}"),
             dcc.Input(id=f"level-{metric}", type="range", min=0, max=100, step=0.5, debounce=False),
             html.Label(f"or in {unit}" if unit else "or as a number", htmlFor=f"number-{metric}"),
             dcc.Input(id=f"number-{metric}", type="number", step="any", debounce=True),
@@ -100,35 +99,39 @@ def _limit_row(metric: str) -> html.Div:
     )
 
 
-def _main() -> html.Div:
+def _front() -> html.Section:
+    return _section(
+        "The front",
+        html.Div(
+            dcc.Graph(id="front", config=GRAPH_CONFIG, responsive=True),
+            className="front",
+            role="img",
+            **{"aria-label": "The exact front, random architectures, and the optimum within the limits"},
+        ),
+        html.Div(list(map(_limit_row, COST_METRICS)), className="limits"),
+        html.Div(id="headline", role="status"),
+        html.Ul(id="prices"),
+        html.Label("Look along the front, from the cheapest to the best", htmlFor="along"),
+        dcc.Input(id="along", type="range", min=0, max=1, step=1, value=0, debounce=False),
+        html.Div(
+            [
+                html.Button("Look at the optimum", id="to-optimum"),
+                html.Button("Keep this one to compare", id="keep"),
+            ],
+            className="buttons",
+        ),
+        kind="first",
+    )
+
+
+def _rest() -> html.Div:
     return html.Div(
         [
-            _section(
-                "The front",
-                html.Div(
-                    dcc.Graph(id="front", config=GRAPH_CONFIG, responsive=True),
-                    className="front",
-                    role="img",
-                    **{"aria-label": "The exact front, random architectures, and the optimum within the limits"},
-                ),
-                html.P(id="headline", role="status"),
-                html.Ul(id="prices"),
-                html.Label("Look along the front, from the cheapest to the best", htmlFor="along"),
-                dcc.Input(id="along", type="range", min=0, max=1, step=1, value=0, debounce=False),
-                html.Div(
-                    [
-                        html.Button("Look at the optimum", id="to-optimum"),
-                        html.Button("Keep this one to compare", id="keep"),
-                    ],
-                    className="buttons",
-                ),
-            ),
             _section(
                 "The architecture",
                 html.P(html.Code(id="name")),
                 html.Div(html.Img(id="picture"), className="scroll picture", tabIndex=0),
                 html.Div(id="metrics", className="tables"),
-                html.Div(id="elsewhere", className="tables"),
             ),
             _section(
                 "What does a decision cost",
@@ -179,7 +182,7 @@ def _main() -> html.Div:
             ),
             _section("Take it with you", html.Div(id="exports", className="exports"), _snippets()),
         ],
-        className="main",
+        className="rest",
     )
 
 
@@ -187,8 +190,8 @@ def _snippets() -> html.Details:
     return html.Details([html.Summary("The architecture as text"), html.Pre(id="snippets", tabIndex=0)])
 
 
-def _section(title: str, *content: Any) -> html.Section:
-    return html.Section([html.H2(title), *content])
+def _section(title: str, *content: Any, kind: str = "") -> html.Section:
+    return html.Section([html.H2(title), *content], className=kind)
 
 
 def _group(title: str, *content: Any, inline: bool = False) -> html.Fieldset:
