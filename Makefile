@@ -15,7 +15,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front clean
+	release demo leaderboard front explorer clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -102,6 +102,9 @@ leaderboard: setup  ## Run the published suites, or what is missing of them, and
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
 	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
+
+explorer: setup  ## Draw the figure of docs/explorer.md, and measure how quickly the page answers
+	$(BIN)/python -P tests/browsing.py docs/figures/explorer.png
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \

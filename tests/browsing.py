@@ -60,7 +60,7 @@ def served(explorer: Any) -> Iterator[str]:
     with serving(explorer) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}/"
+        yield f"http://127.0.0.1:{server.port}/"
         server.shutdown()
         thread.join(WAIT)
 

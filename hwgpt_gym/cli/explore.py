@@ -10,7 +10,7 @@ import typer
 from hwgpt_gym.checks import check_extra, check_integer
 from hwgpt_gym.cli.completion import complete_device
 from hwgpt_gym.cli.options import DeviceScale, refuse_options
-from hwgpt_gym.console import messages, output
+from hwgpt_gym.console import output
 
 
 def explore(
@@ -65,11 +65,8 @@ def explore(
 
     with serving(explorer, address, port) as server:
         host = f"[{address}]" if ":" in address else address
-        output.print(f"The explorer is at http://{host}:{server.server_port}/ (Ctrl-C ends it)", soft_wrap=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            messages.print("ended")
+        output.print(f"The explorer is at http://{host}:{server.port}/ (Ctrl-C ends it)", soft_wrap=True)
+        server.serve_forever()
 
 
 def register(app: typer.Typer) -> None:

@@ -201,8 +201,9 @@ class Explorer:
             outcome = bound.evaluate(bench.evaluate(encoded, bound.metrics), jump=self._jump(state, device))
         metrics = _floats(bench, encoded)
         limits = {key: float(limit) for key, limit in bound.limits.items()}
-        earned = [float(values[0]) for values in (outcome.quality, outcome.penalty, outcome.reward)]
-        return Judged(encoded, architecture, metrics, limits, *earned, bool(outcome.feasible[0]))
+        quality, penalty, reward = (float(values[0]) for values in (outcome.quality, outcome.penalty, outcome.reward))
+        feasible = bool(outcome.feasible[0])
+        return Judged(encoded, architecture, metrics, limits, quality, penalty, reward, feasible)
 
     def level(self, scale: str, device: str, metric: str, limit: float) -> float:
         """Return the share of random architectures that keep a limit in the metric's unit, from 0 to 1."""

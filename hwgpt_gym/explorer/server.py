@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
-from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.serving import make_server
 
 from hwgpt_gym.explorer.app import make_app
 from hwgpt_gym.explorer.model import Explorer
@@ -17,7 +18,7 @@ ADDRESS: Final = "127.0.0.1"
 
 
 @contextmanager
-def serving(explorer: Explorer, address: str = ADDRESS, port: int = 0) -> Iterator[BaseWSGIServer]:
+def serving(explorer: Explorer, address: str = ADDRESS, port: int = 0) -> Iterator[Any]:
     """Open a server of the page; ``serve_forever`` of what is yielded answers.
 
     Args:
@@ -27,10 +28,20 @@ def serving(explorer: Explorer, address: str = ADDRESS, port: int = 0) -> Iterat
 
     Raises:
         OSError: If it cannot listen there.
+        ValueError: If the address is empty: that would be every address.
     """
+    if not address:
+        raise ValueError("address must not be empty; '0.0.0.0' lets other machines in")
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server(address, port, make_app(explorer).server, threaded=True)
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        yield server
-    finally:
-        server.server_close()
+        listening = socket.create_server((address, port), family=family)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, f"{address}:{port}") from error
+    with listening:
+        number = listening.getsockname()[1]
+        server = make_server(address, number, make_app(explorer).server, threaded=True, fd=listening.fileno())
+        try:
+            yield server
+        finally:
+            server.server_close()

@@ -109,7 +109,7 @@ def parts_table(architecture: Architecture) -> Table:
 
 def compared_table(explorer: Explorer, state: State, optima: Mapping[str, Judged]) -> Table:
     """Return what the compared architectures cost and earn on every device that is shown."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for label, architecture in state.compared:
         for name, best in optima.items():
             own = explorer.devices[name].label
