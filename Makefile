@@ -15,7 +15,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front explorer clean
+	release demo leaderboard front pictures explorer clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,7 +42,7 @@ test-fast: setup  ## Run the tests that need neither torch nor measurements nor 
 test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh environment
 	rm -rf $(LOWEST_VENV)
 	$(LOWEST_PYTHON) -m venv $(LOWEST_VENV)
-	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-xdist
+	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-timeout pytest-xdist
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
 
 test-clients: setup  ## Run the tests against other libraries alone
@@ -101,7 +101,10 @@ leaderboard: setup  ## Run the published suites, or what is missing of them, and
 	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
-	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
+	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --constraint latency_ms=p30 --dataset "$$HWGPT_DATASET"
+
+pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
+	$(BIN)/python docs/pictures.py
 
 explorer: setup  ## Draw the figure of docs/explorer.md, and measure how quickly the page answers
 	$(BIN)/python -P tests/browsing.py docs/figures/explorer.png
