@@ -18,7 +18,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front pictures clean
+	release demo leaderboard front pictures explorer clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -116,6 +116,9 @@ front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dat
 
 pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
 	$(BIN)/python docs/pictures.py
+
+explorer: setup  ## Draw the figure of docs/explorer.md, and measure how quickly the page answers
+	$(BIN)/python -P tests/browsing.py docs/figures/explorer.png
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) $(CLIENT_VENVS) build dist site *.egg-info .coverage \

@@ -20,6 +20,7 @@ SLOW = (
     "clients",
     "envs/test_search_vec_env.py",
     "hwgpt_gym/cli",
+    "hwgpt_gym/explorer",
     "hwgpt_gym/fitting",
     "hwgpt_gym/interop",
     "hwgpt_gym/onboarding",

@@ -19,7 +19,19 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym.cli import amortised, leaderboards, lookup, measure, offline, optimum, policies, profile, search, table
+from hwgpt_gym.cli import (
+    amortised,
+    explore,
+    leaderboards,
+    lookup,
+    measure,
+    offline,
+    optimum,
+    policies,
+    profile,
+    search,
+    table,
+)
 from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
@@ -63,7 +75,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, table, optimum, search, policies, amortised, leaderboards, measure, offline, profile):
+for module in (lookup, table, optimum, explore, search, policies, amortised, leaderboards, measure, offline, profile):
     module.register(app)
 
 
