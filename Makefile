@@ -15,7 +15,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front pictures clean
+	release demo leaderboard front pictures notebook clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -105,6 +105,9 @@ front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dat
 
 pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
 	$(BIN)/python docs/pictures.py
+
+notebook: setup  ## Execute the notebook of the first ten minutes in place
+	$(BIN)/python docs/notebook.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \

@@ -7,6 +7,8 @@ link to a source file leads to the page of that file.
 from __future__ import annotations
 
 import ast
+import base64
+import json
 import logging
 import os
 import re
@@ -32,6 +34,7 @@ TEXTS: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "examples": "examples.md",
+    "examples/first_ten_minutes.ipynb": "first_ten_minutes.md",
 }
 """Pages of the site by what they are in the repository, where they are not in docs."""
 LINK: Final = re.compile(r"^```.*?^```$|\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)", re.M | re.S)
@@ -63,7 +66,7 @@ def page_of(path: str) -> str | None:
     if path.startswith("docs/"):
         return path.removeprefix("docs/") if (REPOSITORY / path).is_file() else None
     if path.startswith("examples/"):
-        return f"tutorials/{PurePosixPath(path).stem}.md"
+        return f"examples/{PurePosixPath(path).stem}.md"
     return reference_page(path) if path in modules() else None
 
 
@@ -97,6 +100,29 @@ def relink(markdown: str, source: str, page: str) -> str:
     return LINK.sub(replaced, markdown)
 
 
+def notebook_page(source: str, page: str) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as a page, and its pictures by name: what was written, typed, printed and drawn.
+
+    Args:
+        source: The notebook, relative to the repository.
+        page: The page of the site it becomes.
+    """
+    parts, pictures = [], {}
+    for cell in json.loads((REPOSITORY / source).read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(relink(text, source, page) if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        outputs = cell.get("outputs", [])
+        printed = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        for output in outputs:
+            if "image/png" in output.get("data", {}):
+                name = f"{PurePosixPath(page).stem}_{len(pictures)}.png"
+                pictures[name] = base64.b64decode("".join(output["data"]["image/png"]))
+                parts.append(f"![what the cell above draws]({name})")
+    return "\n\n".join(parts) + "\n", pictures
+
+
 def tutorial(path: Path) -> str:
     """Return an example as a page: its first line, and the program."""
     program = path.read_text(encoding="utf-8")
@@ -115,10 +141,10 @@ def on_startup(**_: Any) -> None:
 def on_config(config: MkDocsConfig) -> None:
     """Put the examples and the modules into the navigation."""
     for section in config.nav or []:
-        if "Tutorials" in section:
-            section["Tutorials"] += [{path.name: f"tutorials/{path.stem}.md"} for path in examples()]
+        if "Examples" in section:
+            section["Examples"] += [{path.name: f"examples/{path.stem}.md"} for path in examples()]
         elif "Reference" in section:
-            section["Reference"] = _tree()
+            section["Reference"][-1]["Python"] = _tree()
 
 
 def _tree() -> list[Any]:
@@ -135,11 +161,14 @@ def _tree() -> list[Any]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
-    made = {}
+    made: dict[str, str | bytes] = {}
     for source, page in TEXTS.items():
+        if source.endswith(".ipynb"):
+            made[page], pictures = notebook_page(source, page)
+            made |= pictures
         if source.endswith(".md") and (REPOSITORY / source).exists():
             made[page] = relink((REPOSITORY / source).read_text(encoding="utf-8"), source, page)
-    made |= {f"tutorials/{path.stem}.md": tutorial(path) for path in examples()}
+    made |= {f"examples/{path.stem}.md": tutorial(path) for path in examples()}
     made |= {reference_page(path): f"::: {name}\n" for path, name in modules().items()}
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
