@@ -94,8 +94,8 @@ release: setup  ## Build the source and the wheel, check them, and say what to p
 		"  git push origin main v$$version" \
 		"  $(BIN)/python -m twine upload dist/*"
 
-demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
-	$(BIN)/hwgpt-gym demo
+demo: setup  ## Profile this machine, train PPO up to its certified optimum, write a report
+	$(BIN)/hwgpt-gym demo --here
 
 leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
 	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md

@@ -19,7 +19,7 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym.cli import amortised, leaderboards, lookup, measure, optimum, policies, profile, search, table
+from hwgpt_gym.cli import amortised, demo, leaderboards, lookup, measure, optimum, policies, profile, search, table
 from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
@@ -63,7 +63,7 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, table, optimum, search, policies, amortised, leaderboards, measure, profile):
+for module in (lookup, table, optimum, search, demo, policies, amortised, leaderboards, measure, profile):
     module.register(app)
 
 
