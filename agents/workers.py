@@ -11,7 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from typing import Final
 
-_THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+THREAD_VARIABLES: Final = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+"""What libraries of linear algebra read when they are loaded."""
 
 
 @contextmanager
@@ -26,15 +27,20 @@ def single_threaded_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
         workers: The number of processes, at least 1.
     """
     # Libraries of linear algebra read these when they are loaded, so they have to be set before a process begins.
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
     others = set(multiprocessing.active_children())
     pool = ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_initialize)
     try:
         yield pool
     except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Again and again, since one may just be starting.
+        while left := set(multiprocessing.active_children()) - others:
+            for process in left:
+                process.terminate()
+            for process in left:
+                process.join(1.0)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

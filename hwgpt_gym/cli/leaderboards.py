@@ -56,6 +56,13 @@ def leaderboard(
         Path | None, typer.Option("--page", help="The page to write; by default leaderboard.md in the folder.")
     ] = None,
     workers: Workers = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run the searches as Ray tasks, on this machine or at the address.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Argument(help="With --ray: a cluster's, such as auto or 10.0.0.1:6379.", show_default=False),
+    ] = None,
 ) -> None:
     """Rank agents by regret: run every search that is not on disk yet, then write tables and figures.
 
@@ -69,6 +76,10 @@ def leaderboard(
 
     if suite and agent:
         raise ValueError("--suite and --agent exclude each other")
+    if address is not None and not ray:
+        raise ValueError(f"what does {echo(address)} stand for? An address belongs to --ray")
+    if address is not None and workers is not None:
+        raise ValueError("--workers is for this machine; the cluster at an address has its own number of processors")
     if page:
         check_destination(page, (".md",), name="--page")
     if agent:
@@ -88,7 +99,7 @@ def leaderboard(
         words = [word for item in suites for word in ("--suite", item.name)]
     words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
     for item in suites:
-        run_leaderboard(item, folder, workers=workers)
+        run_leaderboard(item, folder, workers=workers, ray=(address or "local") if ray else None)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
     written = write_report(suites, folder, page or folder / "leaderboard.md", command=command)
     output.print(f"Leaderboard: {written}", soft_wrap=True)
