@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import ast
 import base64
+import importlib.util
 import json
 import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 import zlib
 from html import unescape
 from pathlib import Path, PurePosixPath
@@ -37,10 +40,25 @@ TEXTS: Final = {
     "examples/first_ten_minutes.ipynb": "first_ten_minutes.md",
 }
 """Pages of the site by what they are in the repository, where they are not in docs."""
+FRONTS: Final = "fronts"
+"""The folder of the site that holds the explorer's page, which needs no server."""
+EXPLORER_PAGE: Final = f"""# Explorer
+
+The exact fronts of every device against every cost, and the optima under limits. `hwgpt-gym explore` opens the whole
+explorer, with limits and decisions, in a browser; this page is what `hwgpt-gym explore --export` writes.
+
+<p><a href="../{FRONTS}/index.html">Open it in the whole window</a></p>
+<iframe src="../{FRONTS}/index.html" title="Exact fronts" style="width: 100%; height: 80vh; border: 0"></iframe>
+"""
 LINK: Final = re.compile(r"^```.*?^```$|\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)", re.M | re.S)
 ROLE: Final = re.compile(r":(?:attr|class|data|func|meth|mod):<code>~?([^<]*)</code>")
 """A reference of a docstring, as Markdown renders it."""
 FORMULA: Final = re.compile(r'<(div|span) class="arithmatex">\\[\[(](?P<formula>.*?)\\[\])]</\1>', re.S)
+
+
+def can_explore() -> bool:
+    """Whether the explorer and what it needs are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("hwgpt_gym.explorer", "dash", "plotly"))
 
 
 def modules() -> dict[str, str]:
@@ -139,7 +157,10 @@ def on_startup(**_: Any) -> None:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put the examples and the modules into the navigation."""
+    """Put the examples, the modules and the explorer into the navigation."""
+    if config.nav and can_explore():
+        leaderboard = next(i for i, section in enumerate(config.nav) if "Leaderboard" in section)
+        config.nav.insert(leaderboard + 1, {"Explorer": "explorer.md"})
     for section in config.nav or []:
         if "Examples" in section:
             section["Examples"] += [{path.name: f"examples/{path.stem}.md"} for path in examples()]
@@ -168,6 +189,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
             made |= pictures
         if source.endswith(".md") and (REPOSITORY / source).exists():
             made[page] = relink((REPOSITORY / source).read_text(encoding="utf-8"), source, page)
+    if can_explore():
+        made["explorer.md"] = EXPLORER_PAGE
     made |= {f"examples/{path.stem}.md": tutorial(path) for path in examples()}
     made |= {reference_page(path): f"::: {name}\n" for path, name in modules().items()}
     for page, content in made.items():
@@ -191,7 +214,14 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Warn, which fails a strict build, of public names that no page describes."""
+    """Write the explorer's page; warn, which fails a strict build, of public names that no page describes."""
+    if can_explore():
+        devices = ("--device", "a6000", "--device", "h100", "--device", "cpu_xeon_gold")
+        command = "from hwgpt_gym.cli.app import main; main()"
+        folder = str(Path(config.site_dir) / FRONTS)
+        subprocess.run(
+            [sys.executable, "-c", command, "explore", *devices, "--export", folder], check=True, timeout=600
+        )
     inventory = (Path(config.site_dir) / "objects.inv").read_bytes().split(b"\n", 4)[4]
     described = {line.partition(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
     for path, module in modules().items():

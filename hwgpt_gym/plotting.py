@@ -55,14 +55,15 @@ def plot_front(
     quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
     axes = axes or new_figure().add_subplot()
     # Random ones are a pale ground, so that those of the dataset are seen on it.
-    for encoded, label, style in (
-        (sampled, "{:,} random architectures", {"s": 22, "color": "#cfe0ee"}),
-        (measured, "{:,} architectures of the dataset", {"s": 2.5, "color": "#c77d1a", "alpha": 0.55}),
+    for encoded, label, colour, size, alpha in (
+        (sampled, "{:,} random architectures", "#cfe0ee", 22.0, 1.0),
+        (measured, "{:,} architectures of the dataset", "#c77d1a", 2.5, 0.55),
     ):
         if encoded is not None:
             values = bench.evaluate(encoded, (cost, quality))
             name = label.format(len(encoded))
-            axes.scatter(values[cost], values[quality], linewidths=0, label=name, rasterized=True, **style)
+            axes.scatter(values[cost], values[quality], s=size, color=colour, alpha=alpha, linewidths=0, label=name,
+                         rasterized=True)  # fmt: skip
     columns = [front.values[:, front.metrics.index(metric)] for metric in (cost, quality)]
     axes.step(*columns, where="post", color=INK, linewidth=1.2)
     axes.plot(*columns, ".", color=INK, markersize=3.5, label=f"exact front, {len(front):,} architectures")
