@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from hwgpt_gym.style import AMBER, BLUE, INK, RED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_WIDEST: Final = 60
+"""Characters of a title; of a longer one, limits stand on a line of their own."""
 
 
 def plot_front(
@@ -74,7 +77,8 @@ def plot_front(
         title.append(limits_in_words(optimum.objective.limits))
         _mark_optimum(axes, bench, optimum, cost, quality)
     axes.set(xlabel=METRICS[cost].label, ylabel=METRICS[quality].label)
-    axes.set_title(" · ".join(title), loc="left")
+    line = " · ".join(title)
+    axes.set_title(line if len(line) <= _WIDEST else " · ".join(title[:-1]) + f"\n{title[-1]}", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return axes
