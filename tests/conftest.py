@@ -32,6 +32,7 @@ SLOW = (
     "test_damage.py",
     "test_examples.py",
     "test_fuzz.py",
+    "test_notebook.py",
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (

@@ -19,7 +19,7 @@ import hwgpt_gym.agents
 import hwgpt_gym.envs
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").glob("*.md"))]
+PAGES = [*sorted(REPOSITORY.glob("*.md")), *sorted((REPOSITORY / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 NOT_RUN = "<!-- not run"
 """A comment right above a block that a test must not run: it takes long, or needs what a user may not have."""

@@ -21,6 +21,7 @@ import typer
 
 from hwgpt_gym.cli import (
     amortised,
+    demo,
     explore,
     leaderboards,
     lookup,
@@ -75,7 +76,8 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, table, optimum, explore, search, policies, amortised, leaderboards, measure, offline, profile):
+MODULES = (lookup, table, optimum, explore, search, demo, policies, amortised, leaderboards, measure, offline, profile)
+for module in MODULES:
     module.register(app)
 
 
