@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.result_file import Description, Greedy, read_file, write_csv, write_file
-from hwgpt_gym.checks import check_between, check_integer
+from hwgpt_gym.checks import check_between, check_integer, check_type, echo
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
@@ -79,6 +79,11 @@ class SearchResult:
         check_integer("seed", self.seed, 0)
         for name in ("wall_time", "cpu_time"):
             check_between(name, getattr(self, name), 0.0, 1e12)
+        check_type("metrics", self.metrics, Mapping, "a dictionary of arrays by metric")
+        arrays = {name: getattr(self, name) for name in ("encoded", "reward", "greedy_encoded", "greedy_evaluations")}
+        for name, array in {**arrays, "greedy_reward": self.greedy_reward, **self.metrics}.items():
+            if check_type(name, array, np.ndarray, "an array").ndim == 0:
+                raise ValueError(f"{name} must have a row for each evaluation, got {echo(array)}")
         if len(self.encoded) > self.budget:
             raise ValueError(f"{len(self.encoded)} evaluations exceed the budget of {self.budget}")
         lengths = {len(self.encoded), len(self.reward), *(len(values) for values in self.metrics.values())}

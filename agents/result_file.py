@@ -149,5 +149,6 @@ def _damage_named(path: object) -> Iterator[None]:
         yield
     except (pyarrow.ArrowException, OSError, ValueError, OverflowError) as error:
         if isinstance(error, OSError) and error.errno is not None:
-            raise
+            # Arrow's errors name no file.
+            raise OSError(error.errno, os.strerror(error.errno), str(path)) from None
         raise ValueError(f"{path} is no Parquet file, or a damaged one: {error}") from None

@@ -11,7 +11,7 @@ from hwgpt_gym.agents.problem import noise_generator
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.task_name import task_name
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_type
+from hwgpt_gym.checks import check_path
 from hwgpt_gym.onboarding.devices import content_of, find_device
 from hwgpt_gym.search_space import FloatArray
 
@@ -39,7 +39,7 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     """
     from hwgpt_gym.optimum import solve
 
-    check_type("path", path, str | os.PathLike, "a path")
+    check_path("path", path)
     if benchmark is not None:
         check_benchmark(benchmark, "benchmark")
     result = SearchResult.load(path)

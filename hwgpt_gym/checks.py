@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import difflib
 import math
+import os
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from numbers import Integral, Real
+from pathlib import Path
 from types import UnionType
 from typing import Any, Final, TypeVar, overload
 
@@ -71,6 +73,20 @@ def check_type(name: str, value: Any, kinds: type | UnionType, legal: str) -> An
     if not isinstance(value, kinds):
         raise TypeError(f"{name} must be {legal}, got {echo(value)}")
     return value
+
+
+def check_path(name: str, value: object) -> Path:
+    """Return an argument that has to be the path of a file or folder.
+
+    Raises:
+        TypeError: If it is none.
+        ValueError: If no file can have it.
+    """
+    check_type(name, value, str | os.PathLike, "a path")
+    path = Path(value)  # type: ignore[arg-type]  # Just checked.
+    if "\0" in str(path):
+        raise ValueError(f"{name} must be a path without null characters, got {echo(value)}")
+    return path
 
 
 def check_rng(rng: object, call: str) -> None:
@@ -139,7 +155,8 @@ def check_flag(name: str, value: object) -> bool:
 
 def is_integer(value: object) -> bool:
     """Return whether a value is an integer: numpy's are, bools are not."""
-    return isinstance(value, Integral) and not isinstance(value, bool)
+    # The first is what nearly all are, and takes a tenth of the time.
+    return type(value) is int or (isinstance(value, Integral) and not isinstance(value, bool))
 
 
 def is_number(value: object) -> bool:

@@ -148,7 +148,7 @@ class ChoiceSpace:
         layers = (f"{kind}_{i}" for i in range(self.max_layers) for kind in ("mlp_ratio", "n_head"))
         return ("embed_dim", "n_layer", "bias", *layers)
 
-    def sample(self, rng: np.random.Generator, n: int) -> Encoded:
+    def sample(self, rng: np.random.Generator, n: int = 1) -> Encoded:
         """Draw architectures as upstream does: every choice uniform and independent.
 
         Depths are therefore equally likely, although most *distinct* architectures have the greatest depth.

@@ -55,6 +55,8 @@ from hwgpt_gym.surrogates import Surrogates, load_surrogates
 assert torch._dynamo
 assert hwgpt_gym.agents.ppo.training
 
+pytestmark = pytest.mark.fuzz
+
 SEED = int(os.environ["HWGPT_FUZZ_SEED"])
 CASES = max(16, settings.default.max_examples // 6)
 """Of each callable: 16, or as many as the profile asks for."""
@@ -99,6 +101,7 @@ MODULES = (
 
 PLAIN = (tuple, BaseException, Trainable)
 INNER = (
+    "benchmark.check_benchmark",
     "agents.random_search.RandomSearch.search",
     "encoding.layers_of",
     "encoding.read_only",
@@ -107,10 +110,11 @@ INNER = (
     "objective.BoundObjective.outcome",
     "objective.BoundObjective.quality",
     "objective.BoundObjective.quality_of_log",
+    "objective.BoundObjective.rewards",
     "penalties.keeps",
     "penalties.outcome",
 )
-"""What :meth:`Agent.run` calls, and arithmetic on arrays that were checked before, in every step of environments."""
+"""What checks, what :meth:`Agent.run` calls, and arithmetic on checked arrays in every step of environments."""
 
 
 class Hostile:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
-from hwgpt_gym.checks import check_type
+from hwgpt_gym.checks import check_path
 from hwgpt_gym.files import replacing
 from hwgpt_gym.interop.configurations import decision_values
 from hwgpt_gym.optimum.front import ParetoFront
@@ -75,7 +75,7 @@ def write_parquet(
     """
     import pyarrow.parquet as pq
 
-    check_type("path", path, str | os.PathLike, "a path")
+    check_path("path", path)
     encoded, keys = _unpack(benchmark, architectures, metrics)
     step = max(1, ROWS // max(1, len(benchmark.devices)))
     first = _table(benchmark, encoded[:step], keys)

@@ -47,10 +47,10 @@ class ArchitectureProblem(Problem):  # type: ignore[misc]  # pymoo has no types.
     ) -> None:
         self.benchmark = check_benchmark(benchmark, "benchmark")
         self.metrics = tuple(check_list("metrics", metrics, "metrics"))
+        self._signs = losses_sign(self.metrics)
         self.limits = dict(as_objective({} if constraints is None else constraints).bind(benchmark).limits)
         self._keys = tuple(dict.fromkeys((*self.metrics, *self.limits)))
         benchmark.check_one_device(self._keys)
-        self._signs = losses_sign(self.metrics)
         num_choices = np.asarray(benchmark.space.num_choices)
         super().__init__(
             n_var=len(num_choices),

@@ -55,9 +55,10 @@ class CountModel:
 
     def __post_init__(self) -> None:
         check_type("space", self.space, SearchSpace, "a SearchSpace")
-        devices = np.shape(self.base)[:-3]
+        arrays = {name: check_array(name, getattr(self, name), "iuf", "numbers") for name in self.shapes()}
+        devices = arrays["base"].shape[:-3]
         for name, shape in self.shapes().items():
-            array = check_array(name, getattr(self, name), "iuf", "numbers")
+            array = arrays[name]
             if array.shape != (*devices, *shape) or len(devices) > 1:
                 raise ValueError(f"{name} must have shape {shape} or (devices, *{shape}), got {array.shape}")
             if not np.isfinite(array).all():
