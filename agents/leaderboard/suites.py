@@ -261,7 +261,7 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90"), "onboarded"),
-                    (*_entries(1, 1, "exact"), *_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo")),
+                    (*_entries(1, _BUDGET, "exact"), *_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo")),
                 ),
             ),
             "devices known through twenty measurements, regret in truth",

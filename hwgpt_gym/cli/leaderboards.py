@@ -30,7 +30,7 @@ def leaderboard(
         list[str] | None,
         typer.Option(
             "--suite",
-            help="smoke, quick, policies, models or full; may be repeated.",
+            help="core, energy, two, scale, noise, onboarded or smoke; may be repeated; core by default.",
             autocompletion=complete_suite,
         ),
     ] = None,
@@ -55,11 +55,15 @@ def leaderboard(
     page: Annotated[
         Path | None, typer.Option("--page", help="The page to write; by default leaderboard.md in the folder.")
     ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing: write the page of what is on disk, and say what is not.")
+    ] = False,
     workers: Workers = None,
 ) -> None:
     """Rank agents by regret: run every search that is not on disk yet, then write tables and figures.
 
-    A search's file is written when it ends, so that after Ctrl-C the same command goes on.
+    A search's file is written when it ends, so that after Ctrl-C the same command goes on. A page that is there keeps
+    its text: what stands between its markers is replaced.
 
     Example: hwgpt-gym leaderboard --agent random_search=1000 --agent local_search=1000 --device a6000 --seeds 3
     """
@@ -83,14 +87,16 @@ def leaderboard(
             str(seeds),
         ]
     else:
-        refuse_options(context, ("device", "scale", "limit", "seeds"), "with --agent; a suite has its own")
-        suites = [get_suite(name) for name in suite or ["quick"]]
+        refuse_options(context, ("scale", "limit", "seeds"), "with --agent; a suite has its own")
+        suites = [get_suite(name).on(device) if device else get_suite(name) for name in suite or ["core"]]
         words = [word for item in suites for word in ("--suite", item.name)]
-    words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
-    for item in suites:
+        words += [word for name in device or () for word in ("--device", name)]
+    words += ["--output", str(folder), *(("--page", str(page)) if page else ()), *["--finished"] * finished]
+    for item in () if finished else suites:
         run_leaderboard(item, folder, workers=workers)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
-    written = write_report(suites, folder, page or folder / "leaderboard.md", command=command)
+    page = page or folder / "leaderboard.md"
+    written = write_report(suites, folder, page, command=command, partial=finished)
     output.print(f"Leaderboard: {written}", soft_wrap=True)
 
 
