@@ -112,7 +112,7 @@ def _head(suites: Sequence[Suite], table: pandas.DataFrame, folder: Path, comman
             "the runs never gets there; *optimal width* is the share that ends in the optimum's embedding width.",
             "",
             f"Reality cannot tell agents apart whose regrets are at most {lines}: the greatest expected regret of "
-            "certified optima in posterior worlds ([surrogates](surrogates.md)), shaded in the figures.",
+            "certified optima in posterior worlds (`hwgpt-gym solve --worlds 64`), shaded in the figures.",
         ]
     )
 

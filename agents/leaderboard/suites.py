@@ -269,3 +269,6 @@ SUITES: Final[dict[str, Suite]] = {
     )
 }
 """The leaderboards that can be run by name."""
+
+PUBLISHED: Final = tuple(name for name in SUITES if name != "smoke")
+"""The suites of the published page."""

@@ -30,7 +30,7 @@ def leaderboard(
         list[str] | None,
         typer.Option(
             "--suite",
-            help="core, energy, two, scale, noise, onboarded or smoke; may be repeated; core by default.",
+            help="core (the default), another name that completion lists, or all of the published ones; repeatable.",
             autocompletion=complete_suite,
         ),
     ] = None,
@@ -69,7 +69,7 @@ def leaderboard(
     """
     from hwgpt_gym.agents.leaderboard.execute import run_leaderboard
     from hwgpt_gym.agents.leaderboard.page import write_report
-    from hwgpt_gym.agents.leaderboard.suites import get_suite
+    from hwgpt_gym.agents.leaderboard.suites import PUBLISHED, get_suite
 
     if suite and agent:
         raise ValueError("--suite and --agent exclude each other")
@@ -88,10 +88,12 @@ def leaderboard(
         ]
     else:
         refuse_options(context, ("scale", "limit", "seeds"), "with --agent; a suite has its own")
-        suites = [get_suite(name).on(device) if device else get_suite(name) for name in suite or ["core"]]
-        words = [word for item in suites for word in ("--suite", item.name)]
+        names = suite or ["core"]
+        chosen = dict.fromkeys(item for name in names for item in (PUBLISHED if name == "all" else [name]))
+        suites = [get_suite(name).on(device) if device else get_suite(name) for name in chosen]
+        words = [word for name in names for word in ("--suite", name)]
         words += [word for name in device or () for word in ("--device", name)]
-    words += ["--output", str(folder), *(("--page", str(page)) if page else ()), *["--finished"] * finished]
+    words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
     for item in () if finished else suites:
         run_leaderboard(item, folder, workers=workers)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
