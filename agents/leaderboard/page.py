@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Final
 from hwgpt_gym.agents.leaderboard.execute import is_done, read_sessions
 from hwgpt_gym.agents.leaderboard.figures import draw_curves, draw_devices
 from hwgpt_gym.agents.leaderboard.reality import reality_line
-from hwgpt_gym.agents.leaderboard.rows import collect
+from hwgpt_gym.agents.leaderboard.rows import collect, collect_submission
 from hwgpt_gym.agents.leaderboard.suites import SUITES, Cell, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import agents_table, summary_table
 from hwgpt_gym.files import replacing, write_text
@@ -39,6 +39,7 @@ def write_report(
     *,
     command: str | None = None,
     partial: bool = False,
+    submissions: Sequence[str | os.PathLike[str]] = (),
 ) -> Path:
     """Write the page, next to it ``leaderboard.csv``, ``leaderboard.parquet`` and ``figures/leaderboard_*.png``.
 
@@ -48,42 +49,53 @@ def write_report(
         page: The page to write.
         command: The command that the page says it is written by; by default that of the suites, if all have a name.
         partial: Whether to leave out what has not been run, and say so, instead of an error.
+        submissions: Folders of result files that somebody else made.
 
     Returns:
         The page.
 
     Raises:
-        FileNotFoundError: If a search has not been run, or none of all.
-        ValueError: If a suite does not exist, a file is not valid, or the page lacks its markers.
+        FileNotFoundError: If a search has not been run, or none of all, or a folder of submissions holds none.
+        ValueError: If a suite does not exist, a file is not valid, a submission is not of the suites' tasks, or the
+            page lacks its markers.
     """
+    import pandas
+
     page, folder = Path(page), Path(folder)
     chosen = [get_suite(item) for item in ([suites] if isinstance(suites, Suite | str) else suites)]
     cells = {suite.name: list(suite.cells()) for suite in chosen}
-    done = {
-        name: [cell for cell in of_suite if not partial or is_done(cell, folder)] for name, of_suite in cells.items()
-    }
+    done = [cell for of_suite in cells.values() for cell in of_suite if not partial or is_done(cell, folder)]
     # Suites may have searches in common.
-    distinct = {cell.path(folder): cell for of_suite in done.values() for cell in of_suite}
+    distinct = {cell.path(folder): cell for cell in done}
     if not distinct:
         raise FileNotFoundError(f"{folder} holds no search of the suites: run the leaderboard first")
     table = collect(distinct.values(), folder)
-    row_of = dict(zip(distinct, range(len(table)), strict=True))
+    for submission in submissions:
+        own = collect_submission(submission, {cell.task for cell in done}, set(table["agent"]))
+        table = pandas.concat([table, own], ignore_index=True)
     text = page.read_text(encoding="utf-8") if page.is_file() else _NEW_PAGE
     (page.parent / "figures").mkdir(parents=True, exist_ok=True)
     parts = [_head(chosen, table, folder, command or _command(chosen, folder, page))]
     for suite in chosen:
-        rows = table.iloc[[row_of[cell.path(folder)] for cell in done[suite.name]]]
+        rows = _rows_of(cells[suite.name], table)
         if len(rows):
             parts += _suite_parts(suite, rows, cells[suite.name], folder, page.parent / "figures")
     text = replace_section(text, SECTION, "\n" + "\n\n".join(parts) + "\n")
-    if f"<!-- begin {SUMMARY} -->" in text and done.get("core"):
-        core = table.iloc[[row_of[cell.path(folder)] for cell in done["core"]]]
-        text = replace_section(text, SUMMARY, summary_table(core))
+    if f"<!-- begin {SUMMARY} -->" in text and "core" in cells:
+        text = replace_section(text, SUMMARY, summary_table(_rows_of(cells["core"], table)))
     write_text(page.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     with replacing(page.with_suffix(".parquet")) as temporary:
         table.to_parquet(temporary, index=False)
     write_text(page, text)
     return page
+
+
+def _rows_of(cells: Sequence[Cell], table: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the rows of a suite: of its tasks and agents, and of its tasks by agents that were submitted."""
+    known = {(cell.task.name, cell.label) for cell in cells}
+    tasks = {cell.task.name for cell in cells}
+    keys = zip(table["task"], table["agent"], table["submitted"], strict=True)
+    return table[[(task, agent) in known or (submitted and task in tasks) for task, agent, submitted in keys]]
 
 
 def _command(suites: Sequence[Suite], folder: Path, page: Path) -> str | None:
@@ -139,6 +151,10 @@ def _suite_parts(suite: Suite, rows: pandas.DataFrame, cells: Sequence[Cell], fo
 def _coverage(suite: Suite, rows: pandas.DataFrame, cells: Sequence[Cell]) -> str:
     """Say what a suite is for, and what of it was run."""
     text = f"{suite.description[:1].upper()}{suite.description[1:]}."
+    submitted = rows[rows["submitted"]]
+    rows = rows[~rows["submitted"]]
+    if len(submitted):
+        text += f" {len(submitted):,} searches were submitted: {', '.join(sorted(set(submitted['agent'])))}."
     if len(rows) == len(cells):
         return f"{text} All {len(rows):,} searches were run."
     devices = list(dict.fromkeys(cell.task.device_name for cell in cells))

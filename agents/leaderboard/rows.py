@@ -7,7 +7,7 @@ the agent's choice is the best that it has seen, and its regret is that of the d
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from hwgpt_gym.agents.leaderboard.execute import load_result
 from hwgpt_gym.agents.leaderboard.suites import Cell
+from hwgpt_gym.agents.leaderboard.tasks import Task
 from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 
@@ -31,6 +33,7 @@ TARGETS: Final = (0.01, 0.001)
 
 _ROUNDING: Final = 1e-9
 _CACHE: Final = "rows.parquet"
+_TABLES: Final = (_CACHE, "leaderboard.parquet")
 
 
 def regret_at(evaluations: int) -> str:
@@ -43,40 +46,45 @@ def hits(target: float) -> str:
     return f"evaluations_to_{target:g}"
 
 
-def make_row(cell: Cell, result: SearchResult) -> dict[str, Any]:
+def make_row(task: Task, label: str, number: int, result: SearchResult) -> dict[str, Any]:
     """Condense a search.
+
+    Args:
+        task: The task.
+        label: What the agent is called.
+        number: The number of the run.
+        result: What was evaluated.
 
     Raises:
         ValueError: If a reward is above the optimum's by more than rounding.
     """
-    regret, choice, kept = true_regret(cell, result)
+    regret, choice, kept = true_regret(task, result)
     if len(regret) and regret.min() < -_ROUNDING:
-        raise ValueError(f"{cell} earned {-regret.min():.3g} more than the certified optimum")
+        raise ValueError(f"{label} earned {-regret.min():.3g} more than the certified optimum of {task.name}")
     row: dict[str, Any] = {
-        "task": cell.task.name,
-        "scale": cell.task.scale,
-        "device": cell.task.device_name,
-        "limits": cell.task.limit_text,
-        "costs": cell.task.costs,
-        "agent": cell.label,
-        "budget": cell.budget,
-        "run": cell.number,
-        "seed": cell.seed,
+        "task": task.name,
+        "scale": task.scale,
+        "device": task.device_name,
+        "limits": task.limit_text,
+        "costs": task.costs,
+        "agent": label,
+        "budget": result.budget,
+        "run": number,
+        "seed": result.seed,
+        "submitted": False,
     }
     for point in CHECKPOINTS:
-        known = len(regret) and point <= cell.budget
+        known = len(regret) and point <= result.budget
         # A search that ended by itself keeps what it found.
         row[regret_at(point)] = max(0.0, float(regret[min(point, len(regret)) - 1])) if known else np.nan
     for target in TARGETS:
         below = np.flatnonzero(regret <= target)
         row[hits(target)] = float(below[0] + 1) if len(below) else np.inf
-    greedy = cell.task.optimum.reward - result.greedy_reward[-1] if len(result.greedy_reward) else np.nan
-    row["greedy_regret"] = float(greedy) if cell.task.costs != "onboarded" else np.nan
+    greedy = task.optimum.reward - result.greedy_reward[-1] if len(result.greedy_reward) else np.nan
+    row["greedy_regret"] = float(greedy) if task.costs != "onboarded" else np.nan
     found = len(choice) > 0 and choice[-1] >= 0
     row["keeps_limits"] = bool(found and kept[-1])
-    row["optimal_width"] = bool(
-        found and result.encoded[choice[-1], EMBED_DIM] == cell.task.optimum.encoded[0, EMBED_DIM]
-    )
+    row["optimal_width"] = bool(found and result.encoded[choice[-1], EMBED_DIM] == task.optimum.encoded[0, EMBED_DIM])
     row["processor_s"], row["wall_s"] = round(result.cpu_time, 3), round(result.wall_time, 3)
     return row
 
@@ -96,13 +104,19 @@ class Course(NamedTuple):
     kept: npt.NDArray[np.bool_]
 
 
-def true_regret(cell: Cell, result: SearchResult) -> Course:
-    """Return how far an agent's choice was from the certified optimum after each evaluation."""
-    bound, optimum = cell.task.truth, cell.task.optimum.reward
-    own = bound if cell.task.costs == "predicted" else cell.task.problem(cell.budget, cell.seed).bound
+def true_regret(task: Task, result: SearchResult) -> Course:
+    """Return how far an agent's choice was from the certified optimum after each evaluation.
+
+    Raises:
+        ValueError: If the result lacks a metric that the task's reward depends on.
+    """
+    bound, optimum = task.truth, task.optimum.reward
+    own = bound if task.costs == "predicted" else task.problem(result.budget, result.seed).bound
+    if missing := set(own.metrics) - set(result.metrics):
+        raise ValueError(f"a result of {task.name} needs the metrics {sorted(missing)}")
     seen = own.evaluate({key: result.metrics[key] for key in own.metrics}, margins=own.margins(result.encoded))
     truth = seen
-    if cell.task.costs != "predicted":
+    if task.costs != "predicted":
         truth = bound.evaluate(bound.bench.evaluate(result.encoded, bound.metrics))
     score = np.where(seen.feasible, seen.reward, -np.inf)
     best = np.maximum.accumulate(score)
@@ -139,7 +153,11 @@ def collect(
         row = known.get(key)
         written = path.stat().st_mtime_ns if path.is_file() else -1
         if row is None or row["written"] != written or row["task"] != cell.task.name:
-            row = {**make_row(cell, load_result(cell, folder)), "file": key, "written": written}
+            row = {
+                **make_row(cell.task, cell.label, cell.number, load_result(cell, folder)),
+                "file": key,
+                "written": written,
+            }
             known[key], fresh = row, True
         rows.append(row)
         progress()
@@ -147,6 +165,42 @@ def collect(
         with replacing(folder / _CACHE) as temporary:
             pandas.DataFrame(list(known.values())).to_parquet(temporary)
     return pandas.DataFrame(rows).drop(columns=["file", "written"])
+
+
+def collect_submission(
+    folder: str | os.PathLike[str], tasks: Iterable[Task], taken: Collection[str]
+) -> pandas.DataFrame:
+    """Return a row for each result file that somebody else made, checked as our own are.
+
+    Args:
+        folder: The folder of the files; those below it count too.
+        tasks: The tasks that it may be of.
+        taken: The names of agents that it may not have.
+
+    Raises:
+        FileNotFoundError: If there is no file.
+        ValueError: If one is not valid, of none of the tasks, of an agent whose name is taken, or there twice.
+    """
+    import pandas
+
+    paths = sorted(path for path in Path(folder).rglob("*.parquet") if path.name not in _TABLES)
+    known = {task.name: task for task in tasks}
+    if not paths:
+        raise FileNotFoundError(f"{folder} holds no result file")
+    rows: list[dict[str, Any]] = []
+    runs: dict[tuple[str, str, int], set[int]] = {}
+    for path in paths:
+        result = validate_result(path)
+        if result.task not in known:
+            raise ValueError(f"{path} is of the task {result.task or 'without a name'}, which the suites do not have")
+        if result.agent in taken:
+            raise ValueError(f"{path} is of an agent {result.agent!r}, which the leaderboard has: give it another name")
+        seeds = runs.setdefault((result.task, result.agent, result.budget), set())
+        if result.seed in seeds:
+            raise ValueError(f"{path} is of the same task, agent, budget and seed {result.seed} as another file")
+        rows.append(make_row(known[result.task], result.agent, len(seeds), result) | {"submitted": True})
+        seeds.add(result.seed)
+    return pandas.DataFrame(rows)
 
 
 def _read_cache(path: Path) -> dict[str, dict[str, Any]]:

@@ -58,6 +58,10 @@ def leaderboard(
     finished: Annotated[
         bool, typer.Option("--finished", help="Run nothing: write the page of what is on disk, and say what is not.")
     ] = False,
+    submission: Annotated[
+        list[Path] | None,
+        typer.Option("--submission", help="A folder of result files that somebody else made; may be repeated."),
+    ] = None,
     workers: Workers = None,
 ) -> None:
     """Rank agents by regret: run every search that is not on disk yet, then write tables and figures.
@@ -94,11 +98,12 @@ def leaderboard(
         words = [word for name in names for word in ("--suite", name)]
         words += [word for name in device or () for word in ("--device", name)]
     words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
+    words += [word for path in submission or () for word in ("--submission", str(path))]
     for item in () if finished else suites:
         run_leaderboard(item, folder, workers=workers)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
     page = page or folder / "leaderboard.md"
-    written = write_report(suites, folder, page, command=command, partial=finished)
+    written = write_report(suites, folder, page, command=command, partial=finished, submissions=submission or ())
     output.print(f"Leaderboard: {written}", soft_wrap=True)
 
 

@@ -144,13 +144,13 @@ def test_more_than_the_optimum_is_an_error(folder: Path) -> None:
     result = SearchResult.load(cell.path(folder))
     metrics = {key: 0.9 * values for key, values in result.metrics.items()}
     with pytest.raises(ValueError, match="more than the certified optimum"):
-        make_row(cell, replace(result, metrics=metrics))
+        make_row(cell.task, cell.label, 0, replace(result, metrics=metrics))
 
 
 def test_regret_counts_what_keeps_the_limits(folder: Path) -> None:
     cell = next(cell for cell in SUITE.cells() if cell.label == "random_search")
     result = SearchResult.load(cell.path(folder))
-    course = true_regret(cell, result)
+    course = true_regret(cell.task, result)
     limit = cell.task.truth.limits["latency_ms"]
     keeping = np.flatnonzero(result.metrics["latency_ms"] <= limit)
     assert 0 < len(keeping) < len(result)
@@ -158,7 +158,7 @@ def test_regret_counts_what_keeps_the_limits(folder: Path) -> None:
     assert course.kept[keeping[0] :].all()
     best = result.reward[keeping].max()
     assert course.regret[-1] == pytest.approx(cell.task.optimum.reward - best)
-    row = make_row(cell, result)
+    row = make_row(cell.task, cell.label, 0, result)
     reached = row[hits(0.01)]
     assert np.isinf(reached) or course.regret[int(reached) - 1] <= 0.01 < course.regret[int(reached) - 2]
     assert row[regret_at(1_000)] == pytest.approx(course.regret[-1])
@@ -174,7 +174,7 @@ def test_measurements_are_checked_and_regret_is_that_of_the_truth(tmp_path: Path
     assert result.measured
     truth = tasks[0].truth.bench.evaluate(result.encoded)["latency_ms"]
     assert np.abs(result.metrics["latency_ms"] / truth - 1.0).max() > 1e-3
-    course = true_regret(cell, result)
+    course = true_regret(cell.task, result)
     assert (course.regret >= -1e-9).all()
     # What seemed best may be worse than what seemed best before.
     kept = result.metrics["latency_ms"] <= tasks[0].truth.limits["latency_ms"]
@@ -199,6 +199,29 @@ def test_suites_with_searches_in_common_count_them_once(folder: Path, tmp_path: 
     write_report([SUITE, replace(SUITE, name="again")], folder, tmp_path / "twice.md")
     write_report(SUITE, folder, tmp_path / "once.md")
     assert (tmp_path / "twice.csv").read_text() == (tmp_path / "once.csv").read_text()
+
+
+def test_submissions_are_checked_and_stand_beside(folder: Path, tmp_path: Path) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    with pytest.raises(FileNotFoundError, match="holds no result file"):
+        write_report(SUITE, folder, tmp_path / "page.md", submissions=[theirs])
+    cells = [cell for cell in SUITE.cells() if cell.label == "local_search"]
+    for number, cell in enumerate(cells):
+        result = SearchResult.load(cell.path(folder))
+        replace(result, agent="theirs", seed=number).save(theirs / f"{number}.parquet", cell.task.optimum)
+    text = write_report(SUITE, folder, tmp_path / "page.md", submissions=[theirs]).read_text(encoding="utf-8")
+    assert "4 searches were submitted: theirs." in text
+    ours, new = (re.findall(rf"`{name}` (\|.*\|)[^|]*\|\n", text) for name in ("local_search", "theirs"))
+    assert ours == new != []
+    with pytest.raises(ValueError, match="which the suites do not have"):
+        write_report(SUITE.on(["p100"]), folder, tmp_path / "page.md", submissions=[theirs])
+    SearchResult.load(theirs / "0.parquet").save(theirs / "twice.parquet")
+    with pytest.raises(ValueError, match="and seed 0 as another file"):
+        write_report(SUITE, folder, tmp_path / "page.md", submissions=[theirs])
+    (theirs / "twice.parquet").write_bytes(cells[0].path(folder).read_bytes())
+    with pytest.raises(ValueError, match="'local_search', which the leaderboard has: give it another name"):
+        write_report(SUITE, folder, tmp_path / "page.md", submissions=[theirs])
 
 
 def test_a_file_that_changed_is_read_again(folder: Path, tmp_path: Path) -> None:
