@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Final
 
 from hwgpt_gym.agents.leaderboard.execute import is_done, read_sessions
 from hwgpt_gym.agents.leaderboard.figures import draw_curves, draw_devices
+from hwgpt_gym.agents.leaderboard.findings import findings
 from hwgpt_gym.agents.leaderboard.reality import reality_line
 from hwgpt_gym.agents.leaderboard.rows import collect, collect_submission
+from hwgpt_gym.agents.leaderboard.statistics import comparable
 from hwgpt_gym.agents.leaderboard.suites import SUITES, Cell, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import agents_table, summary_table
 from hwgpt_gym.files import replacing, write_text
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 SECTION: Final = "leaderboard"
 SUMMARY: Final = "summary"
+FINDINGS: Final = "findings"
 _NEW_PAGE: Final = f"# Leaderboard\n\n<!-- begin {SECTION} -->\n<!-- end {SECTION} -->\n"
 _PACKAGES: Final = ("numpy", "torch", "stable-baselines3", "sb3-contrib", "optuna", "pymoo", "moocore", "scipy")
 
@@ -82,7 +85,9 @@ def write_report(
             parts += _suite_parts(suite, rows, cells[suite.name], folder, page.parent / "figures")
     text = replace_section(text, SECTION, "\n" + "\n\n".join(parts) + "\n")
     if f"<!-- begin {SUMMARY} -->" in text and "core" in cells:
-        text = replace_section(text, SUMMARY, summary_table(_rows_of(cells["core"], table)))
+        core = _rows_of(cells["core"], table)
+        text = replace_section(text, SUMMARY, summary_table(comparable(core)))
+        text = replace_section(text, FINDINGS, findings(core, reality_line("s", folder)))
     write_text(page.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     with replacing(page.with_suffix(".parquet")) as temporary:
         table.to_parquet(temporary, index=False)
@@ -131,7 +136,11 @@ def _head(suites: Sequence[Suite], table: pandas.DataFrame, folder: Path, comman
 
 def _suite_parts(suite: Suite, rows: pandas.DataFrame, cells: Sequence[Cell], folder: Path, figures: Path) -> list[str]:
     parts = [f"## {suite.name}", _coverage(suite, rows, cells)]
-    for scale, of_scale in rows.groupby("scale", sort=False):
+    for scale, everything in rows.groupby("scale", sort=False):
+        of_scale = comparable(everything)
+        if apart := [agent for agent in dict.fromkeys(everything["agent"]) if agent not in set(of_scale["agent"])]:
+            names = ", ".join(f"`{agent}`" for agent in apart)
+            parts.append(f"Not run on every task of scale {scale}, and left out here: {names}.")
         line = reality_line(str(scale), folder)
         devices = list(dict.fromkeys(of_scale["device"]))
         where = ", ".join(devices) if len(devices) < 4 else f"{len(devices)} devices"

@@ -84,3 +84,9 @@ def curve(rows: pandas.DataFrame) -> tuple[npt.NDArray[np.int64], FloatArray]:
 def never(rows: pandas.DataFrame, target: float) -> float:
     """Return the share of searches that never reach a regret within their budget."""
     return float(np.isinf(rows[hits(target)]).mean())
+
+
+def comparable(rows: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the searches of agents that were run on every task: on easier ones alone an agent would look better."""
+    tasks = rows.groupby("agent")["task"].transform("nunique")
+    return rows[tasks == rows["task"].nunique()]

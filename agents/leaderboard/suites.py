@@ -192,9 +192,19 @@ _ONE: Final = ("a6000",)
 _BUDGET: Final = 20_000
 """What every agent gets that takes less than a millisecond an evaluation, so that all compare at every checkpoint."""
 
+_SHORT: Final = 10_000
+"""What they get in the suites beside the core."""
+
 _SEARCHERS: Final = ("random_search", "regularized_evolution", "local_search")
-_LEARNERS: Final = (*_entries(2, _BUDGET, "ppo"), *_entries(2, _BUDGET, "reinforce"))
-_CORE: Final = (*_entries(5, _BUDGET, *_SEARCHERS), *_LEARNERS)
+_CORE: Final = (
+    *_entries(5, _BUDGET, *_SEARCHERS),
+    *_entries(2, _BUDGET, "ppo", "reinforce"),
+    *_entries(1, _BUDGET, "amortised_beam"),
+)
+_BESIDE: Final = (
+    *_entries(3, _SHORT, *_SEARCHERS),
+    *_entries(1, _SHORT, "ppo", "reinforce", "amortised_beam"),
+)
 
 SUITES: Final[dict[str, Suite]] = {
     suite.name: suite
@@ -214,7 +224,7 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("s", _ALL, [{"energy_j": limit} for limit in ("p10", "p30", "p50", "p70", "p90")]),
-                    (*_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo", "reinforce")),
+                    _BESIDE,
                 ),
             ),
             "the same limits of energy",
@@ -231,7 +241,7 @@ SUITES: Final[dict[str, Suite]] = {
                             for latency, memory in (("p30", "p50"), ("p50", "p30"), ("p50", "p50"))
                         ],
                     ),
-                    (*_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo", "reinforce")),
+                    _BESIDE,
                 ),
             ),
             "latency and memory limited at once",
@@ -241,7 +251,10 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("ml", _ALL, _latency("p30", "p70")),
-                    (*_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo", "reinforce")),
+                    (
+                        *_entries(3, _BUDGET, *_SEARCHERS),
+                        *_entries(1, _BUDGET, "ppo", "reinforce", "amortised_beam"),
+                    ),
                 ),
             ),
             "scales m and l",
@@ -251,7 +264,7 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("s", _ALL, _latency("p10", "p30", "p50"), "measured"),
-                    (*_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo", "reinforce")),
+                    _BESIDE,
                 ),
             ),
             "every evaluation is one measurement, regret is that of what seems best, in truth",
@@ -261,10 +274,20 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90"), "onboarded"),
-                    (*_entries(1, _BUDGET, "exact"), *_entries(3, _BUDGET, *_SEARCHERS), *_entries(1, _BUDGET, "ppo")),
+                    (*_entries(1, _SHORT, "exact"), *_BESIDE),
                 ),
             ),
             "devices known through twenty measurements, regret in truth",
+        ),
+        Suite(
+            "edit",
+            (
+                Grid(
+                    make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")),
+                    (*_entries(2, _BUDGET, "edit_ppo", "ppo"), *_entries(5, _BUDGET, "local_search", "random_search")),
+                ),
+            ),
+            "agents that change complete architectures one decision at a time, beside one that builds them",
         ),
     )
 }

@@ -13,10 +13,11 @@ import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, make_agent, validate_result
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.findings import findings
 from hwgpt_gym.agents.leaderboard.page import write_report
 from hwgpt_gym.agents.leaderboard.reality import reality_line
 from hwgpt_gym.agents.leaderboard.rows import collect, hits, make_row, regret_at, true_regret
-from hwgpt_gym.agents.leaderboard.statistics import curve, interval, median, never
+from hwgpt_gym.agents.leaderboard.statistics import comparable, curve, interval, median, never
 from hwgpt_gym.agents.leaderboard.suites import SUITES, Entry, Grid, Suite, custom_suite
 from hwgpt_gym.agents.leaderboard.tables import summary_table
 from hwgpt_gym.agents.leaderboard.tasks import Task, make_tasks
@@ -286,6 +287,48 @@ def test_hitting_times_and_curves(folder: Path) -> None:
     assert (values[:, 1] <= values[:, 0]).all()
     assert (values[:, 0] <= values[:, 2]).all()
     assert "`exact` | 0" in summary_table(rows)
+
+
+def core_rows(regrets: dict[str, dict[str, float]], wrong_width: set[tuple[str, str]]) -> pd.DataFrame:
+    """Make rows of the suite ``core``: the regret by agent and limit, the same after any number of evaluations."""
+    return pd.DataFrame(
+        [
+            {
+                "task": f"{device} {limit}",
+                "device": device,
+                "limits": f"latency_ms={limit}",
+                "agent": agent,
+                "run": 0,
+                "optimal_width": (agent, limit) not in wrong_width,
+                "processor_s": 1.0,
+                **{regret_at(point): regret for point in (20, 100, 1_000, 10_000, 20_000)},
+                **{hits(target): 50.0 if regret <= target else np.inf for target in (0.01, 0.001)},
+            }
+            for agent, by_limit in regrets.items()
+            for limit, regret in by_limit.items()
+            for device in ("a6000", "h100")
+        ]
+    )
+
+
+def test_findings_say_who_wins_and_why() -> None:
+    regrets = {
+        "regularized_evolution": {"p10": 0.3, "p50": 0.004},
+        "ppo": {"p10": 0.02, "p50": 0.0001},
+        "amortised_beam": {"p10": 0.003, "p50": 0.0},
+    }
+    rows = core_rows(regrets, {("regularized_evolution", "p10")})
+    text = findings(rows, 2e-4)
+    assert "after 1,000 evaluations `ppo` (p10 .020, p50 .0001)" in text
+    assert "100 % at p10 of the runs of `regularized_evolution` end there, with a median regret of .30" in text
+    assert "(`ppo`) ends there in 0 %" in text
+    assert "`amortised_beam` has a median regret of at most .0030 at every limit" in text
+    assert "50 % of the runs of `ppo` and 100 % of the runs of `regularized_evolution`" in text
+    assert "the median runs of `ppo` at p50" in text
+    # An agent that was run on the easy tasks alone is not compared.
+    easy = rows[(rows["agent"] != "ppo") | (rows["limits"] == "latency_ms=p50")]
+    assert set(comparable(easy)["agent"]) == {"regularized_evolution", "amortised_beam"}
+    assert "`ppo`" not in findings(easy, 2e-4)
 
 
 def test_below_which_regret_reality_cannot_tell(tmp_path: Path) -> None:
