@@ -13,7 +13,7 @@ def replace_section(text: str, name: str, content: str) -> str:
         ValueError: If the text does not have both markers, once each.
     """
     pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    replaced, found = pattern.subn(lambda match: f"{match[1]}{content.rstrip()}\n{match[2]}", text)
+    replaced, found = pattern.subn(lambda match: f"{match[1]}{content}\n{match[2]}", text)
     if found != 1:
         raise ValueError(f"the page must have '<!-- begin {name} -->' and '<!-- end {name} -->' once, found {found}")
     return replaced

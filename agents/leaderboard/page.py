@@ -86,8 +86,8 @@ def write_report(
     text = replace_section(text, SECTION, "\n" + "\n\n".join(parts) + "\n")
     if f"<!-- begin {SUMMARY} -->" in text and "core" in cells:
         core = _rows_of(cells["core"], table)
-        text = replace_section(text, SUMMARY, summary_table(comparable(core)))
-        text = replace_section(text, FINDINGS, findings(core, reality_line("s", folder)))
+        text = replace_section(text, SUMMARY, f"\n{summary_table(comparable(core))}\n")
+        text = replace_section(text, FINDINGS, f"\n{findings(core, reality_line('s', folder))}\n")
     write_text(page.with_suffix(".csv"), table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
     with replacing(page.with_suffix(".parquet")) as temporary:
         table.to_parquet(temporary, index=False)

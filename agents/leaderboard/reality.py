@@ -9,10 +9,11 @@ from typing import Final
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.files import check_seal, read_json, seal, write_text
-from hwgpt_gym.fitting.world_card import CARD_DEVICE, CARD_LEVELS, WORLDS
+from hwgpt_gym.fitting.world_card import CARD_DEVICE, CARD_LEVELS
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
 from hwgpt_gym.surrogates.store import load_surrogates
+from hwgpt_gym.surrogates.worlds import WORLDS
 
 _FILE: Final = "reality.json"
 

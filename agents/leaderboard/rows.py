@@ -32,7 +32,9 @@ TARGETS: Final = (0.01, 0.001)
 """Regrets for which it is reported after how many evaluations they are reached."""
 
 _ROUNDING: Final = 1e-9
-_CACHE: Final = "rows.parquet"
+_CACHE: Final = "rows-1.parquet"
+"""What was checked already; the number rises with every change of the columns."""
+
 _TABLES: Final = (_CACHE, "leaderboard.parquet")
 
 
@@ -206,4 +208,5 @@ def collect_submission(
 def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
     import pandas
 
-    return {row["file"]: row for row in pandas.read_parquet(path).to_dict("records")}
+    rows = pandas.read_parquet(path)
+    return {str(row["file"]): {str(key): row[key] for key in row} for row in rows.to_dict("records")}

@@ -30,10 +30,10 @@ class Interval(NamedTuple):
     high: float
 
 
-def median(values: FloatArray, axis: int = -1) -> FloatArray:
+def median(values: npt.ArrayLike, axis: int = -1) -> FloatArray:
     """Return the lower median: always one of the values, so that infinite ones do no harm."""
-    values = np.sort(values, axis=axis)
-    return np.asarray(np.take(values, (values.shape[axis] - 1) // 2, axis=axis), dtype=np.float64)
+    ordered = np.sort(np.asarray(values, dtype=np.float64), axis=axis)
+    return np.asarray(np.take(ordered, (ordered.shape[axis] - 1) // 2, axis=axis), dtype=np.float64)
 
 
 def interval(

@@ -84,7 +84,7 @@ def _interval_text(rows: pandas.DataFrame, column: str) -> str:
 
 
 def _median_text(values: pandas.Series[float]) -> str:
-    known = values.dropna().to_numpy()
+    known = values.dropna()
     return format_regret(float(median(known))) if len(known) else ""
 
 

@@ -124,5 +124,5 @@ def make_tasks(
     costs: str = "predicted",
 ) -> tuple[Task, ...]:
     """Return every limit on every device at every scale."""
-    devices, limits = tuple(devices), tuple(tuple(limit.items()) for limit in limits)
-    return tuple(Task(scale, device, limit, costs) for scale in scales for limit in limits for device in devices)
+    names, pairs = tuple(devices), [tuple(limit.items()) for limit in limits]
+    return tuple(Task(scale, device, limit, costs) for scale in scales for limit in pairs for device in names)
