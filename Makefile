@@ -42,7 +42,7 @@ test-fast: setup  ## Run the tests that need neither torch nor measurements nor 
 test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh environment
 	rm -rf $(LOWEST_VENV)
 	$(LOWEST_PYTHON) -m venv $(LOWEST_VENV)
-	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-xdist
+	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-timeout pytest-xdist
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
 
 test-clients: setup  ## Run the tests against other libraries alone

@@ -22,6 +22,7 @@ from typing import Any, Final
 from hwgpt_gym.agents.agent import Agent, Trainable
 from hwgpt_gym.agents.amortised.agent import AmortisedBeam
 from hwgpt_gym.agents.exact import Exact
+from hwgpt_gym.agents.finetuned_ppo import FinetunedPPO
 from hwgpt_gym.agents.gp import (
     ExpectedHypervolumeImprovement,
     GaussianProcess,
@@ -38,6 +39,7 @@ from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvolution, RegularizedEvolution
 from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
 from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.stratified_evolution import StratifiedEvolution
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
 from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.checks import echo, suggest
@@ -48,6 +50,7 @@ AGENTS: Final[dict[str, type[Agent]]] = {
         RandomSearch,
         LocalSearch,
         RegularizedEvolution,
+        StratifiedEvolution,
         ParamsProxy,
         TPE,
         GaussianProcess,
@@ -57,6 +60,7 @@ AGENTS: Final[dict[str, type[Agent]]] = {
         MaskablePPO,
         EditPPO,
         AmortisedBeam,
+        FinetunedPPO,
         Exact,
         MultiObjectiveRegularizedEvolution,
         NSGA2,

@@ -33,8 +33,13 @@ def single_threaded_pool(workers: int) -> Iterator[ProcessPoolExecutor]:
     try:
         yield pool
     except BaseException:
-        for process in set(multiprocessing.active_children()) - others:
-            process.terminate()
+        pool.shutdown(wait=False, cancel_futures=True)
+        # Again and again, since one may just be starting.
+        while left := set(multiprocessing.active_children()) - others:
+            for process in left:
+                process.terminate()
+            for process in left:
+                process.join(1.0)
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

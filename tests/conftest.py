@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,9 @@ TORCH = (
 settings.register_profile("fuzz", max_examples=2_000, deadline=None, print_blob=True)
 # The same cases every time, so that a change fails for what it changed; `make fuzz` draws new ones.
 os.environ.setdefault("HWGPT_FUZZ_SEED", "0")
+# Where Ctrl-C is ignored (a shell's background job), all processes of tests would ignore it too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_report_header() -> str:

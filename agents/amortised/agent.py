@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.amortised.evaluation import tables_of
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
-from hwgpt_gym.agents.amortised.tables import SLOTS, make_tables
 from hwgpt_gym.agents.problem import SearchProblem
+from hwgpt_gym.agents.warm_start import check_limits
 from hwgpt_gym.checks import check_integer
 
 
@@ -36,9 +37,7 @@ class AmortisedBeam(Agent):
         """Evaluate what the beam finds, as far as the budget goes."""
         from hwgpt_gym.agents.amortised.weights import load_pretrained
 
-        limits = problem.bound.limits
-        if not 1 <= len(limits) <= SLOTS:
-            raise ValueError(f"the amortised policy takes one or two limits, got {len(limits)}: {list(limits)}")
-        costs = make_tables([([problem.bound.cost(metric) for metric in limits], [float(v) for v in limits.values()])])
-        found = load_pretrained(problem.space.scale).beam(costs, self.beam, LimitKeeper(problem.bound))
+        check_limits(problem)
+        policy = load_pretrained(problem.space.scale)
+        found = policy.beam(tables_of(problem.bound), self.beam, LimitKeeper(problem.bound))
         problem.evaluate(found[: problem.remaining])

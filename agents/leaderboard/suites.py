@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Final
 
 from hwgpt_gym.agents import Agent, make_agent
+from hwgpt_gym.agents.amortised.agent import AmortisedBeam
 from hwgpt_gym.agents.leaderboard.tasks import Task, make_tasks
+from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.problem import GREATEST_BUDGET
+from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
 from hwgpt_gym.checks import check_integer, check_list, check_type, echo, suggest
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.onboarding.devices import get_device, reference_of
@@ -195,15 +198,30 @@ _BUDGET: Final = 20_000
 _SHORT: Final = 10_000
 """What they get in the suites beside the core."""
 
-_SEARCHERS: Final = ("random_search", "regularized_evolution", "local_search")
+_FEW: Final = 1_000
+"""What those get that begin with the amortised policy."""
+
+_SEARCHERS: Final = ("random_search", "regularized_evolution", "stratified_evolution", "local_search")
+_SWAPS: Final = LocalSearch(swaps=True)
 _CORE: Final = (
     *_entries(5, _BUDGET, *_SEARCHERS),
+    Entry(_SWAPS, _BUDGET, 5, "local_search_swaps"),
     *_entries(2, _BUDGET, "ppo", "reinforce"),
     *_entries(1, _BUDGET, "amortised_beam"),
 )
 _BESIDE: Final = (
     *_entries(3, _SHORT, *_SEARCHERS),
     *_entries(1, _SHORT, "ppo", "reinforce", "amortised_beam"),
+)
+_FROM_POLICY: Final = (
+    Entry(AmortisedBeam(beam=1), _BUDGET, 1, "amortised_greedy"),
+    *_entries(1, _BUDGET, "amortised_beam"),
+    *_entries(1, _FEW, "finetuned_ppo"),
+    Entry(RegularizedEvolution(warm_start=50), _FEW, 3, "regularized_evolution_warm"),
+    Entry(LocalSearch(swaps=True, warm_start=50), _FEW, 3, "local_search_swaps_warm"),
+    # As in the core: what starts from nothing.
+    *_entries(5, _BUDGET, "regularized_evolution"),
+    Entry(_SWAPS, _BUDGET, 5, "local_search_swaps"),
 )
 
 SUITES: Final[dict[str, Suite]] = {
@@ -268,6 +286,11 @@ SUITES: Final[dict[str, Suite]] = {
                 ),
             ),
             "every evaluation is one measurement, regret is that of what seems best, in truth",
+        ),
+        Suite(
+            "amortised",
+            (Grid(make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")), _FROM_POLICY),),
+            "agents that begin with a policy that was taught on other problems, beside two that begin with nothing",
         ),
         Suite(
             "onboarded",

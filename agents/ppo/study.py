@@ -134,10 +134,22 @@ def run_study(
         ``best``, the number of the final of the least value, the fastest of those that hardly differ.
 
     Raises:
-        ValueError: If ``workers`` is not legal, or the output is the record of another study.
+        ValueError: If ``workers`` is not legal, the output is the record of another study, or another process writes
+            it.
     """
+    from filelock import FileLock, Timeout
+
     workers = check_integer("workers", workers if workers is not None else os.cpu_count() or 1, 1)
     path = Path(output)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            return _go_on(study, path, workers, report)
+    except Timeout:
+        raise ValueError(f"{path} is being written by another study: wait for it or choose another output") from None
+
+
+def _go_on(study: Study, path: Path, workers: int, report: Report | None) -> dict[str, Any]:
+    """Run what is missing of a study, as the only process that does."""
     record = read_record(path, study.describe())
     known = {stage: {trial["number"]: trial for trial in record[stage]} for stage in ("trials", "finals")}
     record |= {"trials": [], "finals": []}

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from hwgpt_gym.agents.ppo import study as module
 from hwgpt_gym.agents.ppo.agent import tuned_hyperparameters
@@ -88,6 +89,13 @@ def test_going_on_never_empties_a_record(
     assert written
     assert all(numbers >= {trial["number"] for trial in kept} for numbers in written)
     assert written[-1] == {0, 1, 2}
+
+
+def test_two_studies_do_not_write_one_record(path: Path) -> None:
+    before = path.read_bytes()
+    with FileLock(path.with_name(f".{path.name}.lock")), pytest.raises(ValueError, match="another study: wait for it"):
+        run_study(STUDY, path, workers=1)
+    assert path.read_bytes() == before
 
 
 def test_another_record_is_not_overwritten(path: Path, tmp_path: Path) -> None:
