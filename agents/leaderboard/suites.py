@@ -269,10 +269,7 @@ SUITES: Final[dict[str, Suite]] = {
             (
                 Grid(
                     make_tasks("ml", _ALL, _latency("p30", "p70")),
-                    (
-                        *_entries(3, _BUDGET, *_SEARCHERS),
-                        *_entries(1, _BUDGET, "ppo", "reinforce", "amortised_beam"),
-                    ),
+                    _BESIDE,
                 ),
             ),
             "scales m and l",
