@@ -43,7 +43,7 @@ def small_seed(seed: int) -> int:
 
 def noise_generator(seed: int) -> np.random.Generator:
     """Return what the measurements of a search are drawn from, one after another: not what its agent draws from."""
-    return np.random.default_rng([seed, 1])
+    return np.random.default_rng([check_integer("seed", seed, 0), 1])
 
 
 class SearchProblem:
