@@ -15,7 +15,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front clean
+	release demo leaderboard front pictures clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -101,7 +101,10 @@ leaderboard: setup  ## Write docs/leaderboard.md, after what is missing of its s
 	$(BIN)/hwgpt-gym leaderboard --suite all --output runs/leaderboard --page docs/leaderboard.md $(ARGS)
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
-	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --dataset "$$HWGPT_DATASET"
+	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --constraint latency_ms=p30 --dataset "$$HWGPT_DATASET"
+
+pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
+	$(BIN)/python docs/pictures.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \

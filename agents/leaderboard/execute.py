@@ -13,12 +13,13 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, as_completed
+from concurrent.futures import Executor, Future, as_completed
 from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
 from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.leaderboard.ray_pool import ray_pool
 from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.result import SearchResult
@@ -78,6 +79,7 @@ def run_leaderboard(
     *,
     workers: int | None = None,
     progress: bool = True,
+    ray: str | None = None,
 ) -> Path:
     """Run every search of a suite that is not on disk yet.
 
@@ -87,13 +89,16 @@ def run_leaderboard(
         folder: Where the cells' files are, or shall be.
         workers: Processes at a time; as many as there are processors by default.
         progress: Whether to show a progress bar.
+        ray: Run the searches as Ray tasks: ``"local"`` on this machine, or on the cluster of an address, which all has
+            the folder and the package. Results are the same.
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: If there is no such suite, ``workers`` is not legal, or the folder has a result that was made
-            with other settings or surrogates.
+        ModuleNotFoundError: If Ray is wanted and not installed.
+        ValueError: If there is no such suite or cluster, ``workers`` is not legal, or the folder has a result that was
+            made with other settings or surrogates.
         RuntimeError: If a search failed; all others were finished first.
     """
     suite = get_suite(suite)
@@ -107,17 +112,20 @@ def run_leaderboard(
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
     logger.info("%d of %d searches are on disk", len(cells) - len(missing), len(cells))
+    if not missing:
+        return folder
     started = time.perf_counter()
     failures: list[str] = []
     finished = 0
-    try:
-        for cell, error in _execute(missing, folder, workers, progress):
-            finished += error is None
-            if error is not None:
-                failures.append(f"{cell.path(folder)}: {error!r}")
-                logger.error("%s", failures[-1])
-    finally:
-        if missing:
+    with single_threaded_pool(workers) if ray is None else ray_pool(ray, workers, folder) as pool:
+        workers = getattr(pool, "workers", workers)
+        try:
+            for cell, error in _execute(pool, missing, folder.resolve(), progress):
+                finished += error is None
+                if error is not None:
+                    failures.append(f"{cell.path(folder)}: {error!r}")
+                    logger.error("%s", failures[-1])
+        finally:
             note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} searches failed, the first one: {failures[0]}")
@@ -125,9 +133,9 @@ def run_leaderboard(
 
 
 def _execute(
-    cells: Sequence[Cell], folder: Path, workers: int, progress: bool
+    pool: Executor, cells: Sequence[Cell], folder: Path, progress: bool
 ) -> Iterator[tuple[Cell, BaseException | None]]:
-    """Run cells in processes; yield each as it ends, with its error if it failed."""
+    """Run cells in a pool; yield each as it ends, with its error if it failed."""
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
@@ -138,10 +146,7 @@ def _execute(
     )
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with (
-        single_threaded_pool(workers) as pool,
-        Progress(*columns, TimeRemainingColumn(), console=messages, disable=not progress) as bar,
-    ):
+    with Progress(*columns, TimeRemainingColumn(), console=messages, disable=not progress) as bar:
         task = bar.add_task("Searching", total=len(cells))
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):

@@ -10,7 +10,7 @@ import numpy as np
 
 from hwgpt_gym.agents.leaderboard.rows import CHECKPOINTS, regret_at
 from hwgpt_gym.agents.leaderboard.statistics import curve, median
-from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, new_figure, save_figure
+from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, label_end, new_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas
@@ -45,7 +45,8 @@ def draw_curves(rows: pandas.DataFrame, line: float, title: str, path: Path) -> 
             if agent == agents[row]:
                 axes.fill_between(points, values[:, 1], values[:, 2], color=BLUE, alpha=0.25, linewidth=0)
                 axes.plot(points, values[:, 0], color=BLUE, linewidth=2.0, zorder=3)
-                _label_end(axes, points, values)
+                if len(points):
+                    label_end(axes, points[-1], values[-1, 0], format_regret(values[-1, 0]), BLUE)
             else:
                 axes.plot(points, values[:, 0], color=FAINT, linewidth=0.7, alpha=0.6)
         _dress(axes, line)
@@ -56,22 +57,6 @@ def draw_curves(rows: pandas.DataFrame, line: float, title: str, path: Path) -> 
     figure.suptitle(title, fontsize=10, color=INK)
     figure.supxlabel(f"evaluations; in the shaded band, up to a regret of {line:.0e}, reality cannot tell", fontsize=9)
     save_figure(figure, path)
-
-
-def _label_end(axes: Axes, points: Any, values: Any) -> None:
-    if len(points):
-        end = float(values[-1, 0])
-        axes.annotate(
-            format_regret(end),
-            (points[-1], end),
-            xytext=(-2, 5),
-            textcoords="offset points",
-            ha="right",
-            fontsize=7,
-            color=INK,
-            bbox={"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.5},
-            zorder=4,
-        )
 
 
 def _dress(axes: Axes, line: float) -> None:

@@ -89,7 +89,8 @@ def _wrong_width(core: _Core) -> list[str]:
     )
     for other, what in (("stratified_evolution", "a population for each width"), ("ppo", "a policy that samples all")):
         if other in core.agents:
-            text += f"; {what} (`{other}`) ends there in at most {_percent(max(core.elsewhere(other, item) for item in low))}"
+            most = max(core.elsewhere(other, limit) for limit in low)
+            text += f"; {what} (`{other}`) ends there in at most {_percent(most)}"
     return [text + "."]
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
-from hwgpt_gym.console import format_metric
+from hwgpt_gym.console import format_metric, limits_in_words
 from hwgpt_gym.files import write_text
 from hwgpt_gym.metrics import METRICS
 
@@ -91,9 +91,8 @@ def _title(config: RunConfig) -> str:
 
 
 def _lead(config: RunConfig, summary: RunSummary) -> str:
-    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in summary.limits.items()]
     text = (
-        f"Search space {config.scale}, {', '.join(limits) or 'no limit'}. The run evaluated "
+        f"Search space {config.scale}, {limits_in_words(summary.limits)}. The run evaluated "
         f"{summary.evaluations:,} architectures in {summary.seconds:.0f} seconds"
     )
     if summary.interrupted:

@@ -13,7 +13,7 @@ import numpy as np
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum.front import ParetoFront
-from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED, new_figure, save_figure
+from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -92,15 +92,8 @@ def save_pareto_picture(
     axes = figure.add_subplot()
     if result is not None:
         _draw_visited(axes, figure, bench, front, result)
-    plot_front(bench, front, axes=axes)
+    plot_front(bench, front, optimum=optimum, axes=axes)
     quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
-    if optimum is not None:
-        point = bench.evaluate(optimum.encoded, (cost, quality))
-        axes.plot(point[cost], point[quality], "*", color=AMBER, markersize=19, markeredgecolor=INK,
-                  markeredgewidth=0.8, zorder=4, label=optimum.title)  # fmt: skip
-        if cost in optimum.objective.limits:
-            axes.axvline(optimum.objective.limits[cost], color=RED, linewidth=1.0, linestyle=(0, (4, 3)),
-                         label="limit")  # fmt: skip
     if result is not None:
         point = bench.evaluate(result.encoded[result.best_index][None], (cost, quality))
         axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=6, markeredgecolor="white", zorder=5,

@@ -63,6 +63,13 @@ def leaderboard(
         typer.Option("--submission", help="A folder of result files that somebody else made; may be repeated."),
     ] = None,
     workers: Workers = None,
+    ray: Annotated[
+        bool, typer.Option("--ray", help="Run the searches as Ray tasks, on this machine or at the address.")
+    ] = False,
+    address: Annotated[
+        str | None,
+        typer.Argument(help="With --ray: a cluster's, such as auto or 10.0.0.1:6379.", show_default=False),
+    ] = None,
 ) -> None:
     """Rank agents by regret: run every search that is not on disk yet, then write tables and figures.
 
@@ -77,6 +84,10 @@ def leaderboard(
 
     if suite and agent:
         raise ValueError("--suite and --agent exclude each other")
+    if address is not None and not ray:
+        raise ValueError(f"what does {echo(address)} stand for? An address belongs to --ray")
+    if address is not None and workers is not None:
+        raise ValueError("--workers is for this machine; the cluster at an address has its own number of processors")
     if page:
         check_destination(page, (".md",), name="--page")
     if agent:
@@ -100,7 +111,7 @@ def leaderboard(
     words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
     words += [word for path in submission or () for word in ("--submission", str(path))]
     for item in () if finished else suites:
-        run_leaderboard(item, folder, workers=workers)
+        run_leaderboard(item, folder, workers=workers, ray=(address or "local") if ray else None)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
     page = page or folder / "leaderboard.md"
     written = write_report(suites, folder, page, command=command, partial=finished, submissions=submission or ())
