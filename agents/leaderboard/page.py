@@ -96,11 +96,17 @@ def write_report(
 
 
 def _rows_of(cells: Sequence[Cell], table: pandas.DataFrame) -> pandas.DataFrame:
-    """Return the rows of a suite: of its tasks and agents, and of its tasks by agents that were submitted."""
-    known = {(cell.task.name, cell.label) for cell in cells}
+    """Return the rows of a suite: of its tasks and agents, and of its tasks by agents that were submitted.
+
+    What an agent does may depend on its budget: one that has several is several agents.
+    """
+    known = {(cell.task.name, cell.label, cell.budget) for cell in cells}
     tasks = {cell.task.name for cell in cells}
-    keys = zip(table["task"], table["agent"], table["submitted"], strict=True)
-    return table[[(task, agent) in known or (submitted and task in tasks) for task, agent, submitted in keys]]
+    keys = zip(table["task"], table["agent"], table["budget"], table["submitted"], strict=True)
+    rows = table[[key[:3] in known or (key[3] and key[0] in tasks) for key in keys]]
+    several = rows.groupby("agent")["budget"].transform("nunique") > 1
+    with_budget = [f"{agent} ({budget:,})" for agent, budget in zip(rows["agent"], rows["budget"], strict=True)]
+    return rows.assign(agent=rows["agent"].where(~several, with_budget))
 
 
 def _command(suites: Sequence[Suite], folder: Path, page: Path) -> str | None:
@@ -129,7 +135,7 @@ def _head(suites: Sequence[Suite], table: pandas.DataFrame, folder: Path, comman
             "the runs never gets there; *optimal width* is the share that ends in the optimum's embedding width.",
             "",
             f"Reality cannot tell agents apart whose regrets are at most {lines}: the greatest expected regret of "
-            "certified optima in posterior worlds (`hwgpt-gym solve --worlds 64`), shaded in the figures.",
+            "certified optima in posterior worlds (`hwgpt-gym optimum --worlds 64`), shaded in the figures.",
         ]
     )
 
@@ -141,6 +147,8 @@ def _suite_parts(suite: Suite, rows: pandas.DataFrame, cells: Sequence[Cell], fo
         if apart := [agent for agent in dict.fromkeys(everything["agent"]) if agent not in set(of_scale["agent"])]:
             names = ", ".join(f"`{agent}`" for agent in apart)
             parts.append(f"Not run on every task of scale {scale}, and left out here: {names}.")
+        if of_scale.empty:
+            continue
         line = reality_line(str(scale), folder)
         devices = list(dict.fromkeys(of_scale["device"]))
         where = ", ".join(devices) if len(devices) < 4 else f"{len(devices)} devices"

@@ -237,6 +237,22 @@ def test_a_file_that_changed_is_read_again(folder: Path, tmp_path: Path) -> None
     pd.testing.assert_frame_equal(collect(cells, tmp_path), before)
 
 
+def test_budgets_are_apart_and_what_does_not_compare_is_left_out(tmp_path: Path) -> None:
+    agent = make_agent("random_search")
+    tasks = make_tasks("s", ["a6000"], [{"latency_ms": "p50"}, {"latency_ms": "p30"}])
+    both = Suite("both", (Grid(tasks[:1], (Entry(agent, 50, 1), Entry(agent, 100, 1))),))
+    run_leaderboard(both, tmp_path, workers=1, progress=False)
+    text = write_report(both, tmp_path, tmp_path / "both.md").read_text(encoding="utf-8")
+    assert "| `random_search (50)` | 1 × 1 |" in text
+    assert "| `random_search (100)` | 1 × 1 |" in text
+    grids = (Grid(tasks[:1], (Entry(agent, 100, 1),)), Grid(tasks[1:], (Entry(make_agent("exact"), 100, 1),)))
+    apart = Suite("apart", grids)
+    run_leaderboard(apart, tmp_path, workers=1, progress=False)
+    text = write_report(apart, tmp_path, tmp_path / "apart.md").read_text(encoding="utf-8")
+    assert "Not run on every task of scale s, and left out here: `random_search`, `exact`." in text
+    assert "### apart" not in text
+
+
 def test_sessions_are_not_lost(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: note_session(tmp_path, Session("core", i, 1.0, 1)), range(40)))
