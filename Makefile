@@ -108,8 +108,8 @@ release: setup  ## Build the source and the wheel, check them, and say what to p
 demo: setup  ## Profile this machine, train PPO up to its certified optimum, write a report
 	$(BIN)/hwgpt-gym demo --here
 
-leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
-	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+leaderboard: setup  ## Write docs/leaderboard.md, after what is missing of its suites was run (many hours; ARGS=--finished: of what is there)
+	$(BIN)/hwgpt-gym leaderboard --suite all --output runs/leaderboard --page docs/leaderboard.md $(ARGS)
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
 	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --constraint latency_ms=p30 --dataset "$$HWGPT_DATASET"

@@ -175,13 +175,14 @@ def validate(
             raise ValueError(f"{path} is no file")
         result = validate_result(path)
         claims = {key: value for key, value in result.claims.items() if key != "best_architecture"}
-        checked.append({"file": str(path), "agent": result.agent, "evaluations": len(result), **floats(claims)})
+        about = {"file": str(path), "task": result.task, "agent": result.agent, "evaluations": len(result)}
+        checked.append({**about, **floats(claims)})
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
+    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
 
 
 def _cell(value: object) -> str:

@@ -251,7 +251,7 @@ def test_interrupt_before_the_first_evaluation_writes_nothing(tmp_path, monkeypa
         (["evaluate", "missing"], "no file"),
         (["validate", "missing.parquet"], "no file"),
         (["render", "gpt"], "gpt"),
-        (["leaderboard", "--suite", "quik"], "did you mean 'quick'"),
+        (["leaderboard", "--suite", "cora"], "did you mean 'core'"),
         (["leaderboard", "--agent", "local_search"], "AGENT=BUDGET"),
         (["dataset", "build", "missing", "there"], "no folder"),
         (["dataset", "check", "missing"], "missing"),
@@ -300,7 +300,7 @@ def test_leaderboard_of_ones_own_agents(tmp_path):
     arguments = ["leaderboard", "--agent", "random_search=60", "--agent", "exact=1", "--device", "a6000"]
     assert cli.run([*arguments, "--seeds", "1", "--workers", "1", "--output", str(tmp_path)]) == 0
     assert "random_search" in (tmp_path / "leaderboard.md").read_text()
-    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    assert len(list(tmp_path.rglob("*-run0.parquet"))) == 2
 
 
 def test_display_on_a_terminal_shows_reward_architecture_and_regret():
