@@ -21,7 +21,7 @@ from hwgpt_gym.explorer.downloads import add_downloads
 from hwgpt_gym.explorer.model import Explorer, Judged
 from hwgpt_gym.explorer.page import INDEX, make_layout
 from hwgpt_gym.explorer.state import State as PageState
-from hwgpt_gym.explorer.state import read_query, sentence_of, write_query
+from hwgpt_gym.explorer.state import sentence_of, write_query
 from hwgpt_gym.metrics import COST_METRICS
 
 _ACTIONS: Final = {
@@ -101,10 +101,10 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
     def update(query: str, given: dict[str, Any], shown: str | None, more: dict[str, Any]) -> dict[str, Any]:
         trigger = ctx.triggered_id
         if shown is None or trigger in (None, "address"):
-            state, wrong = read_query(query or "", explorer.devices, explorer.default)
+            state, wrong = explorer.read(query or "")
             before = None
         else:
-            before, wrong = explorer.read(shown), []
+            before, wrong = explorer.read(shown)
             try:
                 state = act(explorer, before, _ACTIONS[trigger], _value(trigger, given, more))
             except (ValueError, TypeError, KeyError) as error:

@@ -33,7 +33,7 @@ def connect_details(app: Dash, explorer: Explorer) -> None:
         prevent_initial_call=True,
     )
     def detail(shown: str) -> tuple[Any, ...]:
-        state = explorer.read(shown)
+        state = explorer.read(shown)[0]
         optima, _ = explorer.optima(state)
         first = state.devices[0]
         if first not in optima:
@@ -80,7 +80,7 @@ def connect_decisions(app: Dash, explorer: Explorer) -> None:
 
         from hwgpt_gym.envs.rendering import draw_frame, draw_text
 
-        state = explorer.read(shown)
+        state = explorer.read(shown)[0]
         first = state.devices[0]
         try:
             best, architecture = explorer.optimum(state, first), looked_at(explorer, state)
@@ -104,7 +104,7 @@ def connect_decisions(app: Dash, explorer: Explorer) -> None:
         prevent_initial_call=True,
     )
     def name_decision(number: Any, shown: str) -> tuple[Any, ...]:
-        state = explorer.read(shown)
+        state = explorer.read(shown)[0]
         with suppress(ValueError, TypeError, IndexError):
             architecture = looked_at(explorer, state)
             row, column = architecture.encode()[0], int(number) - 1

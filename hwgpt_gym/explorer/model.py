@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, Final, TypeVar
 
@@ -19,7 +19,7 @@ from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.explorer.limit_index import Combinations, LimitIndex
 from hwgpt_gym.explorer.state import MOST_DEVICES, Compared, State, check_device_at, read_query, sentence_of
-from hwgpt_gym.metrics import COST_METRICS
+from hwgpt_gym.metrics import COST_METRICS, METRICS
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.onboarding.devices import default_scale, get_device, registered_devices
 from hwgpt_gym.optimum import ParetoFront, pareto_front
@@ -139,9 +139,14 @@ class Explorer:
                 found.append(scale)
         return found
 
-    def read(self, query: str) -> State:
-        """Return the state of an address that a page wrote."""
-        return read_query(query, self.devices, self.default)[0]
+    def read(self, query: str) -> tuple[State, list[str]]:
+        """Return the state of an address, and what was wrong in it, in sentences (:func:`read_query`)."""
+        state, wrong = read_query(query, self.devices, self.default)
+        known = self.costs(state)
+        unknown = [key for key in dict.fromkeys((state.cost, *dict(state.limits))) if key not in known]
+        wrong += [f"{METRICS[key].label} is not known of every device that is shown." for key in unknown]
+        limits = tuple((key, limit) for key, limit in state.limits if key in known)
+        return replace(state, cost=state.cost if state.cost in known else known[0], limits=limits), wrong
 
     def front(self, scale: str, device: str, cost: str) -> Front:
         """Return the exact front of perplexity against a cost."""

@@ -162,6 +162,13 @@ def read_query(query: str, devices: Mapping[str, Device], default: State) -> tup
         read("architecture", lambda values: _of_scale(decode_architecture(values[-1]), scale), None),
         read("compare", lambda values: tuple(map(_read_compared, values[:MOST_COMPARED])), default.compared),
     )
+    try:
+        # Those that the address does not name are the default's, which may not be known at its scale.
+        for name in names:
+            check_device_at(devices[name], scale)
+    except ValueError as error:
+        wrong.append(f"{sentence_of(error)}.")
+        state = state.on_scale(default.scale)
     return state, wrong
 
 
