@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli.completion import complete_device, complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -186,55 +188,83 @@ def curves(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     scale: Scale = "s",
     model: Model = None,
-    budget: Annotated[int, typer.Option("--budget", help="Evaluations of every search.")] = 1_000,
-    seeds: Annotated[int, typer.Option("--seeds", help="Searches of every agent in each cell.")] = 3,
+    agent: Annotated[
+        list[str],
+        typer.Option(
+            "--agent",
+            "-a",
+            help="AGENT=BUDGET:SEEDS, how many evaluations and how many searches in each cell. May be repeated.",
+        ),
+    ] = [f"{name}=1000:3" for name in ("random_search", "regularized_evolution", "local_search")],  # noqa: B006
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep searches there; those it holds are not run again.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw the regret of searches over their evaluations, and print how many match the policy.
 
-    Example: hwgpt-gym amortised curves curves.png --budget 200 --seeds 1
+    Example: hwgpt-gym amortised curves curves.png --agent local_search=200:1
     """
     from hwgpt_gym.agents.amortised import evaluate
     from hwgpt_gym.agents.amortised.curves import draw_curves, search_curves
     from hwgpt_gym.style import save_figure
 
-    check_at_least("--budget", budget)
-    check_at_least("--seeds", seeds)
+    agents = dict(_rival(text) for text in agent)
     check_destination(picture, PICTURES, name="PICTURE")
     policy = _load(scale, model)
     own = {beam: evaluate(policy, beam).regret.ravel() for beam in (1, 16)}
-    searched = search_curves(policy.space.scale, budget, seeds)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    searched = search_curves(policy.space.scale, agents, folder=folder)
     means = {beam: float(regret.mean()) for beam, regret in own.items()}
-    save_figure(draw_curves(searched, means, f"Searches from nothing at scale {policy.space.scale}"), picture)
+    save_figure(draw_curves(searched, means, f"Searches at scale {policy.space.scale}"), picture)
     messages.print(f"Picture: {picture}", soft_wrap=True)
-    found = {
-        agent: {
-            "mean_regret": float(searched.mean(agent)[-1]),
-            **{f"mean_to_beam_{beam}": searched.evaluations_to(agent, mean) for beam, mean in means.items()},
-            **{f"median_to_beam_{beam}": searched.median_evaluations_to(agent, regret) for beam, regret in own.items()},
+    found: dict[str, dict[str, Any]] = {
+        name: {
+            "budget": budget,
+            "seeds": seeds,
+            "mean_regret": float(searched.mean(name)[-1]),
+            "median_regret": float(np.median(searched.regret[name][..., -1])),
+            **{f"mean_to_beam_{beam}": searched.evaluations_to(name, mean) for beam, mean in means.items()},
+            **{f"median_to_beam_{beam}": searched.median_evaluations_to(name, regret) for beam, regret in own.items()},
         }
-        for agent in searched.regret
+        for name, (budget, seeds) in agents.items()
     }
     if as_json:
         finite = {
-            agent: {key: None if value == float("inf") else value for key, value in row.items()}
-            for agent, row in found.items()
+            name: {key: None if value == float("inf") else value for key, value in row.items()}
+            for name, row in found.items()
         }
         print_json({"policy": {str(beam): mean for beam, mean in means.items()}, "agents": finite})
         return
     rows = [
-        (agent, f"{row['mean_regret']:.4f}", *(_evaluations(row[key], budget) for key in list(row)[1:]))
-        for agent, row in found.items()
+        (
+            name,
+            f"{row['budget']:,}",
+            str(row["seeds"]),
+            *(f"{row[key]:.5f}" for key in ("mean_regret", "median_regret")),
+            *(_evaluations(row[key], row["budget"]) for key in list(row)[4:]),
+        )
+        for name, row in found.items()
     ]
-    columns = (
-        "agent",
-        f"mean regret at {budget:,}",
-        "mean: greedy",
-        "mean: beam 16",
-        "median: greedy",
-        "median: beam 16",
-    )
-    output.print(make_table("Evaluations that match the policy", columns, rows, right=range(1, 6)))
+    columns = ("agent", "budget", "seeds", "mean regret", "median")
+    columns += tuple(f"{which}: {answer}" for which in ("mean", "median") for answer in ("greedy", "beam 16"))
+    output.print(make_table("Regret, and the evaluations that match the policy", columns, rows, right=range(1, 9)))
+
+
+def _rival(text: str) -> tuple[str, tuple[int, int]]:
+    """Read AGENT=BUDGET:SEEDS."""
+    from hwgpt_gym.agents import make_agent
+
+    name, _, numbers = text.partition("=")
+    budget, _, seeds = numbers.partition(":")
+    if not (budget.isdecimal() and seeds.isdecimal()):
+        raise ValueError(f"--agent must be AGENT=BUDGET:SEEDS, such as local_search=1000:3, got {echo(text)}")
+    if make_agent(name).multi_objective:
+        raise ValueError(f"--agent must have one objective, {name} has several")
+    check_at_least("the budget of --agent", int(budget))
+    check_at_least("the seeds of --agent", int(seeds))
+    return name, (int(budget), int(seeds))
 
 
 def _evaluations(number: float | None, budget: int) -> str:
