@@ -20,6 +20,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from hwgpt_gym.agents.agent import Agent, Trainable
+from hwgpt_gym.agents.amortised.agent import AmortisedBeam
 from hwgpt_gym.agents.exact import Exact
 from hwgpt_gym.agents.finetuned_ppo import FinetunedPPO
 from hwgpt_gym.agents.gp import (
@@ -32,6 +33,7 @@ from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.nsga2 import NSGA2
 from hwgpt_gym.agents.params_proxy import ParamsProxy
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO
+from hwgpt_gym.agents.ppo.edit import EditPPO
 from hwgpt_gym.agents.problem import BudgetExceededError, Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvolution, RegularizedEvolution
@@ -56,6 +58,8 @@ AGENTS: Final[dict[str, type[Agent]]] = {
         ReinforceLSTM,
         PPO,
         MaskablePPO,
+        EditPPO,
+        AmortisedBeam,
         FinetunedPPO,
         Exact,
         MultiObjectiveRegularizedEvolution,

@@ -23,6 +23,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 _DPI: Final = 100.0
 _POINT: Final = _DPI / 72.0
+_Stamp = tuple[npt.NDArray[np.float32], int, int]
+"""The ink of a text, ``float32 (height, width, 1)`` in [0, 1], and where its left and top lie from the text's place."""
 _ANCHORS: Final = {"left": "ls", "center": "ms", "right": "rs"}
 
 
@@ -42,14 +44,14 @@ class Canvas:
         # Nothing is drawn on it: artists ask it how large the picture is.
         self._figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI)
         self._shapes: list[Artist] = []
-        self._texts: list[tuple[tuple[float, float], str, dict[str, Any]]] = []
+        self._texts: list[tuple[tuple[int, int], _Stamp, tuple[int, ...]]] = []
 
     def text(
         self, x: float, y: float, text: str, *, size: float, color: str, weight: str = "normal", ha: str = "left"
     ) -> None:
         """Write a line of text on a base line; it covers all shapes."""
-        style = {"fill": _pixel(color), "font": _font(size, weight), "anchor": _ANCHORS[ha]}
-        self._texts.append(((x, self._height - y), text, style))
+        stamp = _stamp(text, size, weight, _ANCHORS[ha])
+        self._texts.append(((round(x), round(self._height - y)), stamp, _pixel(color)))
 
     def plot(self, x: list[float], y: list[float], *, color: str, linewidth: float) -> None:
         """Draw a line."""
@@ -70,11 +72,24 @@ class Canvas:
             shape.set_figure(self._figure)
             shape.set_transform(Affine2D())
             shape.draw(self._renderer)
-        image = Image.fromarray(np.asarray(self._renderer.buffer_rgba())[..., :3].copy())
-        draw = ImageDraw.Draw(image)
-        for place, text, style in self._texts:
-            draw.text(place, text, **style)
-        return np.array(image)
+        pixels = np.asarray(self._renderer.buffer_rgba())[..., :3].copy()
+        for (x, y), (alpha, left, top), ink in self._texts:
+            # What lies outside is cut off.
+            above, beside = max(0, -(y + top)), max(0, -(x + left))
+            ground = pixels[y + top + above :, x + left + beside :][: len(alpha) - above, : alpha.shape[1] - beside]
+            share = alpha[above:, beside:][: len(ground), : ground.shape[1]]
+            ground[:] = np.rint(ground + (np.array(ink) - ground) * share)
+        return pixels
+
+
+@lru_cache(maxsize=4096)
+def _stamp(text: str, size: float, weight: str, anchor: str) -> _Stamp:
+    """Return the ink of a text: frames repeat most of theirs."""
+    font = _font(size, weight)
+    left, top, right, bottom = (round(edge) for edge in font.getbbox(text, anchor=anchor))
+    image = Image.new("L", (max(right - left, 1), max(bottom - top, 1)))
+    ImageDraw.Draw(image).text((-left, -top), text, fill=255, font=font, anchor=anchor)
+    return np.asarray(image, dtype=np.float32)[..., None] / 255.0, left, top
 
 
 @lru_cache

@@ -35,10 +35,10 @@ _LEAST_SCALE: Final = 1e-3
 """The loss that fills the height at least: a smaller one looks small."""
 _PANEL: Final = (668.0, 248.0)
 """Where quality, gauges and result stand: left, width."""
-_GAUGES: Final = (388.0, 276.0, 78.0)
-"""The first gauge's bar, the height that all share, the greatest height of one."""
+_GAUGES: Final = (388.0, 142.0, 78.0)
+"""The first gauge's bar, the last one's at the lowest, the greatest distance of two."""
 _TIGHT: Final = 60.0
-"""The height of a gauge below which its texts move closer."""
+"""The distance of two gauges below which their texts move closer."""
 _FULL_SCALE: Final = 1.6
 """The multiple of its limit that a gauge shows."""
 
@@ -132,6 +132,7 @@ def _draw_layers(axes: Any, view: View) -> None:
     ghosts: list[Patch] = []
     blocks: list[Patch] = []
     colors: list[Any] = []
+    label_size = min(8.5, 2.2 + 0.3 * slot)
     for i, (mlp, heads) in enumerate(view.layers):
         middle = left + (i + 0.5) * slot
         block_width = 0.84 * slot * (mlp or widest) / widest
@@ -143,30 +144,35 @@ def _draw_layers(axes: Any, view: View) -> None:
         else:
             blocks.append(block)
             colors.append(_BLUES(size))
-            if slot > 30:
-                axes.text(middle, bottom + block_height + 5, str(heads), size=8.5, color=FAINT, ha="center")
-        if mlp is not None and slot > 30:
+            axes.text(middle, bottom + block_height + 5, str(heads), size=label_size, color=FAINT, ha="center")
+        if mlp is not None:
             color = PAPER if size > 0.35 else INK
-            axes.text(middle, bottom + 8, f"×{mlp}", size=8.5, color=color, ha="center")
-        if slot > 30 or i % 4 == 0:
-            axes.text(middle, bottom - 18, str(i + 1), size=8.5, color=FAINT, ha="center")
+            axes.text(middle, bottom + 8, str(mlp), size=label_size, color=color, ha="center")
+        axes.text(middle, bottom - 16, str(i + 1), size=label_size, color=FAINT, ha="center")
     axes.add_collection(
         PatchCollection(ghosts, facecolor="none", edgecolor="#cbd2d9", linestyle=(0, (3, 3)), linewidth=0.9)
     )
     axes.add_collection(PatchCollection(blocks, facecolor=colors or "none", edgecolor=PAPER, linewidth=0.8))
     axes.plot([left, left + width], [bottom - 2] * 2, color=INK, linewidth=1.1)
-    axes.text(left, 80, "width: MLP ratio     height: attention heads     one block a layer", size=9, color=FAINT)
+    legend = "one block a layer; width and lower number: MLP ratio; height and upper number: heads"
+    axes.text(left, 80, legend, size=9, color=FAINT)
 
 
 def _draw_losses(axes: Any, view: View) -> None:
-    """Draw a bar for what each decision lost: beside the facts, and below each layer one for its MLP and its heads."""
+    """Draw a bar for what each decision lost: beside the facts, and below each layer one for its MLP and its heads.
+
+    The layers set the scale. What a fact lost beyond it has a bar that is broken near its top.
+    """
     left, _, width, _ = _STAGE
     slot = width / view.space.max_layers
-    scale = _LOSSES[1] / max(_LEAST_SCALE, *view.lost)
+    scale = _LOSSES[1] / max(_LEAST_SCALE, *view.lost[FIRST_LAYER:])
     bars: list[Patch] = []
     for column, lost in enumerate(view.lost):
         if column < FIRST_LAYER:
-            bars.append(Rectangle((left + 150 * column - 10, 408), 5, scale * lost))
+            x, height = left + 150 * column - 10, min(scale * lost, _LOSSES[1])
+            bars.append(Rectangle((x, 408), 5, height if height == scale * lost else height - 8))
+            if height < scale * lost:
+                bars.append(Rectangle((x, 408 + height - 5), 5, 5))
         else:
             layer, chain = divmod(column - FIRST_LAYER, 2)
             middle = left + (layer + 0.5) * slot
@@ -193,11 +199,11 @@ def _draw_panel(axes: Any, view: View) -> None:
     best = view.optimum.quality if view.optimum is not None else None
     _draw_bar(axes, y, view.result.quality, BLUE, best)
     axes.text(left, y - 18, f"quality {view.result.quality:.3f}", size=9, color=FAINT)
-    y, height, greatest = _GAUGES
-    height = min(height / max(len(view.gauges), 1), greatest)
+    y, lowest, greatest = _GAUGES
+    distance = min((y - lowest) / max(len(view.gauges) - 1, 1), greatest)
     for gauge in view.gauges:
-        _draw_gauge(axes, gauge, view.reference, y, tight=height < _TIGHT)
-        y -= height
+        _draw_gauge(axes, gauge, view.reference, y, tight=distance < _TIGHT)
+        y -= distance
     _draw_result(axes, view)
 
 
@@ -205,7 +211,7 @@ def _draw_gauge(axes: Any, gauge: Gauge, reference: str, y: float, tight: bool) 
     """Draw a cost against its limit: over and within differ by word, sign and hatching, not by colour alone."""
     left, width = _PANEL
     color = GREEN if gauge.within else RED
-    above, below, overhang = (15, 13, 2) if tight else (24, 18, 4)
+    above, below, overhang = (16, 14, 2) if tight else (24, 18, 4)
     axes.text(left, y + above, gauge.label, size=10.5, weight="bold", color=INK)
     axes.text(left + width, y + above, f"{gauge.ratio:.0%}", size=9, color=color, ha="right")
     _draw_bar(axes, y, gauge.ratio / _FULL_SCALE, color, 1.0 / _FULL_SCALE, overhang)
@@ -232,11 +238,12 @@ def _draw_bar(axes: Any, y: float, share: float, color: str, mark: float | None,
 def _draw_result(axes: Any, view: View) -> None:
     left, width = _PANEL
     color = INK if view.complete else FAINT
-    axes.text(left, 92, f"{view.result.reward:.3f}", size=22, weight="bold", color=color)
+    size = 22 if view.result.reward > -1.0 else 18
+    axes.text(left, 92, f"{view.result.reward:.3f}", size=size, weight="bold", color=color)
     axes.text(left, 70, view.result_name if view.complete else f"predicted {view.result_name}", size=9, color=FAINT)
     if view.optimum is not None:
         regret = view.optimum.reward - view.result.reward
-        axes.text(left + width, 92, f"{view.optimum.reward:.3f}", size=22, weight="bold", color=AMBER, ha="right")
+        axes.text(left + width, 92, f"{view.optimum.reward:.3f}", size=size, weight="bold", color=AMBER, ha="right")
         axes.text(left + width, 70, "exact optimum", size=9, color=FAINT, ha="right")
         axes.text(left, 44, f"regret {regret:.3f}", size=12, weight="bold", color=GREEN if regret < 0.01 else RED)
 

@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hwgpt_gym.metrics import METRICS
+
 NARROW: Final = 120
 """Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
 
@@ -38,6 +40,13 @@ def format_metric(key: str, value: float) -> str:
     if key == "params":
         return f"{value:,.0f}"
     return f"{value:,.4f}" if key == "accuracy" else f"{value:,.3f}"
+
+
+def limits_in_words(limits: Mapping[str, float]) -> str:
+    """Write limits for people, as titles of tables and figures do."""
+    return (
+        ", ".join(f"{METRICS[key].label} ≤ {format_metric(key, limit)}" for key, limit in limits.items()) or "no limit"
+    )
 
 
 def print_json(value: object) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from hwgpt_gym.files import replacing
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
@@ -24,6 +25,11 @@ def new_figure(width: float = 7.0, height: float = 4.5) -> Figure:
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
+
+
+def label_end(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    """Write a line's name right of its last point, in its colour: no legend to look up."""
+    axes.annotate(text, (x, y), (5, 0), textcoords="offset points", color=colour, fontsize=8, va="center")
 
 
 def save_figure(figure: Figure, path: str | os.PathLike[str]) -> None:

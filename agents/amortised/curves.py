@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -105,18 +106,22 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
         policy: The policy's mean regret by the architectures that it evaluates.
         title: The title.
     """
-    from hwgpt_gym.style import new_figure
+    from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, new_figure
 
     figure = new_figure()
     axes = figure.add_subplot()
-    for agent in curves.regret:
+    for agent, colour in zip(curves.regret, cycle((FAINT, BLUE, AMBER, GREEN)), strict=False):
         mean = curves.mean(agent)
-        axes.plot(np.arange(1, len(mean) + 1), mean, label=agent.replace("_", " "))
-    axes.plot(list(policy), list(policy.values()), "o-", color="black", label="amortised policy: greedy and beams")
+        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, label=agent.replace("_", " "))
+    axes.plot(list(policy), list(policy.values()), "o-", color=INK)
+    first = min(policy)
+    axes.annotate("amortised policy:\ngreedy and beams", (first, policy[first]), (8, 4), textcoords="offset points",
+                  color=INK, fontsize=9)  # fmt: skip
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel("evaluations")
     axes.set_ylabel("mean regret of the best so far")
     axes.set_title(title)
-    axes.legend()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
     return figure

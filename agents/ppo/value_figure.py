@@ -19,7 +19,7 @@ from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.envs.construction import Construction, ObservationLayout
 from hwgpt_gym.optimum import action_values, solve
 from hwgpt_gym.search_space import NOT_SET, Encoded, FloatArray
-from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, new_figure, save_figure
+from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, label_end, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -123,20 +123,21 @@ def shown_records(records: Sequence[ValueRecord]) -> list[ValueRecord]:
     return [min(records, key=lambda record: abs(record.evaluations - share * last)) for share in _SHARES]
 
 
-def save_value_figure(records: Sequence[ValueRecord], path: str | os.PathLike[str]) -> None:
+def save_value_figure(records: Sequence[ValueRecord], path: str | os.PathLike[str], title: str = "") -> None:
     """Draw estimated against exact values of single states, and the errors over training.
 
     Args:
         records: What :func:`record_values` returns.
         path: Where to, in the format of its suffix.
+        title: What it is of, such as the device and the limits.
     """
     figure = new_figure(10.0, 4.4)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10)
     states, errors = figure.subplots(1, 2)
     _draw_states(states, records)
     _draw_errors(errors, records)
     for axes in (states, errors):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=9, markerscale=2.0)
     save_figure(figure, path)
 
 
@@ -149,16 +150,19 @@ def _draw_states(axes: Axes, records: Sequence[ValueRecord]) -> None:
     high = max(record.exact.max() for record in shown)
     axes.plot([low, high], [low, high], color=AMBER, linewidth=1.0, zorder=0)
     axes.set(xlabel="best reward within reach, exact", ylabel="value network")
+    axes.legend(frameon=False, fontsize=9, markerscale=2.0)
 
 
 def _draw_errors(axes: Axes, records: Sequence[ValueRecord]) -> None:
     evaluations = [record.evaluations for record in records]
-    axes.plot(evaluations, [record.error_elsewhere for record in records], color=FAINT,
-              label="value network, states of random architectures")  # fmt: skip
-    axes.plot(evaluations, [record.error for record in records], "o-", color=BLUE, markersize=3,
-              label="value network, states of its own episodes")  # fmt: skip
-    axes.plot(evaluations, [record.regret for record in records], color=INK, linewidth=2.0,
-              label="regret of these episodes")  # fmt: skip
+    lines = (
+        ("value network,\nin random states", [record.error_elsewhere for record in records], FAINT, 1.5),
+        ("value network,\nin its own episodes", [record.error for record in records], BLUE, 1.5),
+        ("regret of\nthese episodes", [record.regret for record in records], INK, 2.0),
+    )
+    for name, values, colour, width in lines:
+        axes.plot(evaluations, values, color=colour, linewidth=width)
+        label_end(axes, evaluations[-1], values[-1], name, colour)
     axes.set_yscale("log")
     axes.set(xlabel="architectures evaluated", ylabel="mean, in reward")
     axes.xaxis.set_major_formatter("{x:,.0f}")

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from hwgpt_gym.console import format_metric, make_table, messages
+from hwgpt_gym.console import format_metric, limits_in_words, make_table, messages
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -129,9 +129,8 @@ def sparkline(values: list[float], width: int = _SPARKLINE_WIDTH) -> str:
 
 def title_of(config: RunConfig, optimum: Optimum) -> str:
     """Return what stands above a run."""
-    limits = [f"{METRICS[key].label} ≤ {format_metric(key, value)}" for key, value in optimum.objective.limits.items()]
-    device = config.device_label
-    return f"{config.agent} on {device}, scale {config.scale}, {', '.join(limits) or 'no limit'}"
+    limits = limits_in_words(optimum.objective.limits)
+    return f"{config.agent} on {config.device_label}, scale {config.scale}, {limits}"
 
 
 def summary_table(summary: RunSummary, agent: str) -> Table:

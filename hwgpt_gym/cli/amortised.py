@@ -157,7 +157,8 @@ def table(
     policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
     found = {width: evaluate(policy, width, device or UNSEEN, metrics, strict=strict) for width in beam}
     if plot:
-        title = f"Regret × 1,000 at scale {policy.space.scale}, {_answer(beam[0])}"
+        limited = " and ".join(METRICS[key].label.split(" (")[0].lower() for key in metrics)
+        title = f"Regret × 1,000 at scale {policy.space.scale}, limits of {limited}, {_answer(beam[0])}"
         save_figure(draw_heat_map(found[beam[0]], title), plot)
         messages.print(f"Picture: {plot}", soft_wrap=True)
     if as_json:
@@ -205,8 +206,9 @@ def curves(
 
     Example: hwgpt-gym amortised curves curves.png --agent local_search=200:1
     """
-    from hwgpt_gym.agents.amortised import evaluate
+    from hwgpt_gym.agents.amortised import UNSEEN, evaluate
     from hwgpt_gym.agents.amortised.curves import draw_curves, search_curves
+    from hwgpt_gym.agents.amortised.evaluation import LEVELS
     from hwgpt_gym.style import save_figure
 
     agents = dict(_rival(text) for text in agent)
@@ -217,7 +219,8 @@ def curves(
         folder.mkdir(parents=True, exist_ok=True)
     searched = search_curves(policy.space.scale, agents, folder=folder)
     means = {beam: float(regret.mean()) for beam, regret in own.items()}
-    save_figure(draw_curves(searched, means, f"Searches at scale {policy.space.scale}"), picture)
+    title = f"Scale {policy.space.scale}, latency p{LEVELS[0]} to p{LEVELS[-1]} on {', '.join(UNSEEN)}"
+    save_figure(draw_curves(searched, means, title), picture)
     messages.print(f"Picture: {picture}", soft_wrap=True)
     found: dict[str, dict[str, Any]] = {
         name: {

@@ -30,7 +30,7 @@ from hwgpt_gym.cli.options import (
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, make_table, messages, output, print_json, warn
+from hwgpt_gym.console import floats, format_metric, limits_in_words, make_table, messages, output, print_json, warn
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -171,31 +171,41 @@ def plot_front(
         Path | None,
         typer.Option("--dataset", help="Draw this dataset's architectures too; by default that of HWGPT_DATASET."),
     ] = None,
+    constraint: Constraint = ["none"],  # noqa: B006  # Typer copies it.
     samples: Annotated[int, typer.Option("--samples", help="Random architectures to draw.")] = 10_000,
     seed: Seed = 0,
 ) -> None:
     """Draw the exact front of perplexity and latency over random architectures, and those of the dataset.
 
-    Example: hwgpt-gym plot front front.png --device h100 --samples 2000
+    With limits, the certified optimum under them is marked.
+
+    Example: hwgpt-gym plot front front.png --device h100 --constraint latency_ms=p30 --samples 2000
     """
     import numpy as np
 
     from hwgpt_gym import plotting
     from hwgpt_gym.dataset.measurements import default_dataset_path, load_dataset
-    from hwgpt_gym.optimum import pareto_front
+    from hwgpt_gym.optimum import pareto_front, solve
     from hwgpt_gym.style import new_figure, save_figure
 
     check_at_least("--samples", samples)
     check_at_least("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
-    bench = make_benchmark(scale, device)
+    objective, bench = make_objective(constraint, DEFAULT_PENALTY, None), make_benchmark(scale, device)
+    best = solve(bench, objective) if objective.constraints else None
     front = pareto_front(bench)
     compared = {"random": bench.space.sample(np.random.default_rng(seed), samples)}
     if dataset or default_dataset_path():
         compared["dataset"] = load_dataset(dataset)[bench.scale].encoded
-    figure = new_figure()
-    axes = figure.add_subplot()
-    plotting.plot_front(bench, front, sampled=compared["random"], measured=compared.get("dataset"), axes=axes)
+    figure = new_figure(8.0, 4.6)
+    plotting.plot_front(
+        bench,
+        front,
+        sampled=compared["random"],
+        measured=compared.get("dataset"),
+        optimum=best,
+        axes=figure.add_subplot(),
+    )
     save_figure(figure, picture)
     output.print(f"exact front: {len(front)} architectures")
     for name, encoded in compared.items():
@@ -229,8 +239,10 @@ def plot_values(
     check_at_least("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
-    records = record_values(SearchProblem(bench, objective, budget, seed))
-    save_value_figure(records, picture)
+    problem = SearchProblem(bench, objective, budget, seed)
+    records = record_values(problem)
+    title = f"PPO, scale {bench.scale} · {bench.devices[0].label} · {limits_in_words(objective.bind(bench).limits)}"
+    save_value_figure(records, picture, title)
     for record in shown_records(records):
         output.print(
             f"after {record.evaluations:>6,} evaluations: mean regret {record.regret:.4f}; the value network is off by "

@@ -20,12 +20,10 @@ from hwgpt_gym.cli.options import (
     Constraint,
     Device,
     DeviceScale,
-    Folder,
     Json,
     Name,
     PenaltyForm,
     Seed,
-    Target,
     Weight,
     make_benchmark,
     make_objective,
@@ -136,35 +134,6 @@ def _hypervolume_ratio(run: Run) -> dict[str, float]:
     return {"hypervolume_ratio": hypervolume_ratio(values, front, box(benchmark, result.trade_off))}
 
 
-def demo(
-    device: Device = "a6000",
-    scale: DeviceScale = None,
-    constraint: Constraint = ["latency_ms=p40"],  # noqa: B006
-    budget: Annotated[int, typer.Option("--budget", help="The evaluations after which it gives up.")] = 50_000,
-    target: Target = 0.001,
-    seed: Seed = 0,
-    folder: Folder = None,
-) -> None:
-    """Train PPO until it stands within the target of the certified optimum, and write a report.
-
-    Exit code 1 if it does not get there within the budget.
-
-    Example: hwgpt-gym demo --device h100 --constraint latency_ms=p30
-    """
-    from hwgpt_gym.agents import SearchProblem
-    from hwgpt_gym.agents.runs.records import RunConfig
-    from hwgpt_gym.agents.runs.run import perform_into_folder
-
-    objective = make_objective(constraint, DEFAULT_PENALTY, None)
-    problem = SearchProblem(make_benchmark(scale, device), objective, budget, seed)
-    config = RunConfig.of("demo", "ppo", problem, target)
-    summary = perform_into_folder(config, folder, output)
-    if summary.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    if not summary.reached:
-        raise typer.Exit(1)
-
-
 def render(
     name: Name,
     device: Device = "a6000",
@@ -206,13 +175,14 @@ def validate(
             raise ValueError(f"{path} is no file")
         result = validate_result(path)
         claims = {key: value for key, value in result.claims.items() if key != "best_architecture"}
-        checked.append({"file": str(path), "agent": result.agent, "evaluations": len(result), **floats(claims)})
+        about = {"file": str(path), "task": result.task, "agent": result.agent, "evaluations": len(result)}
+        checked.append({**about, **floats(claims)})
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
+    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
 
 
 def _cell(value: object) -> str:
@@ -221,5 +191,5 @@ def _cell(value: object) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (search, render, validate, demo):
+    for command in (search, render, validate):
         app.command(rich_help_panel="Search and train")(command)

@@ -16,7 +16,7 @@ from hwgpt_gym.fitting.noise_fit import coverage, fit_noise
 from hwgpt_gym.fitting.scores import held_out_folds
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
-from hwgpt_gym.style import new_figure, save_figure
+from hwgpt_gym.style import BLUE, FAINT, INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,15 +37,20 @@ def draw_predicted_against_measured(dataset: Dataset, path: Path, device: str = 
             width, measured, predicted = _held_out(measurements, metric, device)
             for choice, colour in enumerate(WIDTH_COLOURS):
                 chosen = width == choice
-                label = f"width {measurements.space.embed_dims[choice]}"
-                axis.plot(measured[chosen], predicted[chosen], ".", ms=2.5, color=colour, label=label)
+                axis.plot(measured[chosen], predicted[chosen], ".", ms=2.5, color=colour)
+                place = (float(np.median(measured[chosen])), float(np.median(predicted[chosen])))
+                # Beside the cloud, on the side where there is room.
+                right = place[0] < (measured.min() + measured.max()) / 2
+                name = f"width {measurements.space.embed_dims[choice]}"
+                _name(axis, place, name, colour, (14 if right else -14, -3), "left" if right else "right")
+            error = 100 * float(np.median(np.abs(predicted / measured - 1.0)))
+            axis.text(0.03, 0.93, f"median error {error:.2g} %", fontsize=7, transform=axis.transAxes)
             bounds = [float(predicted.min()), float(predicted.max())]
             axis.plot(bounds, bounds, lw=0.8, color="black", zorder=0)
             where = f", {DEVICES[device].label}" if METRICS[metric].per_device else ""
-            axis.set_title(f"{scale}: {METRICS[metric].label}{where}", fontsize=8)
+            axis.set_title(f"scale {scale}: {METRICS[metric].label}{where}", fontsize=8)
             axis.set_xlim(*np.quantile(measured, [0.0, 0.995]))
             tidy(axis)
-        row[0].legend(fontsize=7, frameon=False, markerscale=3)
         row[0].set_ylabel("predicted")
     for axis in axes[-1]:
         axis.set_xlabel("measured")
@@ -62,8 +67,9 @@ def draw_drift(measurements: ScaleMeasurements, device: str, metric: str, path: 
     for choice, colour in enumerate(WIDTH_COLOURS):
         rows = width == choice
         order = measurements.order[rows]
-        label = f"width {measurements.space.embed_dims[choice]}"
-        before.plot(order, 100 * np.expm1(fit.residuals[rows]), ".", ms=2, color=colour, label=label)
+        before.plot(order, 100 * np.expm1(fit.residuals[rows]), ".", ms=2, color=colour)
+        name = f"width {measurements.space.embed_dims[choice]}"
+        _name(before, (measurements.order.max(), 45 - 12 * choice), name, colour, (8, 0))
         before.plot(order, 100 * np.expm1(fit.drift_log_ratio[rows]), lw=0.9, color="black", drawstyle="steps-mid")
         freed = fit.residuals[rows] - fit.drift_log_ratio[rows]
         after.plot(order, 100 * np.expm1(freed), ".", ms=2, color=colour)
@@ -71,7 +77,6 @@ def draw_drift(measurements: ScaleMeasurements, device: str, metric: str, path: 
     before.set_title(f"{label}: measured over predicted, and the drift found in it (black)", fontsize=9)
     after.set_title("The same with the drift taken off", fontsize=9)
     before.set_ylim(*(100 * np.expm1(np.quantile(fit.residuals, [0.002, 0.998]) * 1.15)))
-    before.legend(fontsize=7, frameon=False, markerscale=4, ncols=3, loc="upper right")
     after.set_xlabel("position in the profiling sequence")
     for axis in (before, after):
         axis.set_ylabel("deviation (%)")
@@ -80,22 +85,39 @@ def draw_drift(measurements: ScaleMeasurements, device: str, metric: str, path: 
 
 
 def draw_calibration(dataset: Dataset, path: Path) -> None:
-    """Draw the share of real observations within the central intervals of simulated measurements."""
+    """Draw by how much the share of real observations within central intervals of simulated ones misses its level.
+
+    A panel for each metric and scale; a line for each device, the mean and the worst ones by name.
+    """
     levels = np.array([0.1, 0.25, 0.5, 0.75, 0.9, 0.95])
-    figure = new_figure(3.2 * len(dataset), 3.4)
-    axes = figure.subplots(1, len(dataset), squeeze=False, sharey=True)[0]
-    for axis, (scale, measurements) in zip(axes, dataset.items(), strict=True):
-        for metric, colour in zip(DEVICE_METRICS, ("#4c78a8", "#e45756"), strict=True):
+    figure = new_figure(3.4 * len(dataset), 5.2)
+    axes = figure.subplots(len(DEVICE_METRICS), len(dataset), squeeze=False, sharex=True, sharey=True)
+    for row, metric in zip(axes, DEVICE_METRICS, strict=True):
+        for axis, (scale, measurements) in zip(row, dataset.items(), strict=True):
             shares = np.array([_coverages(measurements, device, metric, levels) for device in DEVICES])
-            axis.plot(levels, shares.T, lw=0.6, alpha=0.5, color=colour)
-            axis.plot(levels, shares.mean(axis=0), lw=2, color=colour, label=METRICS[metric].label.split(" (")[0])
-        axis.plot([0, 1], [0, 1], lw=0.8, color="black", zorder=0)
-        axis.set_title(f"scale {scale}", fontsize=9)
-        axis.set_xlabel("nominal probability of the interval")
-        tidy(axis)
-    axes[0].set_ylabel("share of observations inside")
-    axes[0].legend(fontsize=8, frameon=False, title="mean of 13 devices", title_fontsize=8)
+            misses = 100 * (shares - levels)
+            axis.axhline(0.0, lw=0.8, color=INK)
+            axis.plot(100 * levels, misses.T, lw=0.7, color=GREY)
+            axis.plot(100 * levels, misses.mean(axis=0), "o-", ms=3, lw=2, color=BLUE)
+            _name(axis, (100 * float(levels[-1]), float(misses[:, -1].mean())), "mean", BLUE, (5, 0))
+            worst, level = map(int, np.unravel_index(np.abs(misses).argmax(), misses.shape))
+            place = (float(100 * levels[level]), float(misses[worst, level]))
+            _name(axis, place, list(DEVICES.values())[worst].name, FAINT, (3, 4 if place[1] > 0 else -9))
+            axis.set_title(f"{METRICS[metric].label.split(' (')[0]}, scale {scale}, {len(DEVICES)} devices", fontsize=9)
+            axis.set_xticks([10, 25, 50, 75, 95])
+            axis.margins(x=0.12, y=0.12)
+            tidy(axis)
+        row[0].set_ylabel("inside, minus nominal\n(percentage points)", fontsize=9)
+    for axis in axes[-1]:
+        axis.set_xlabel("nominal probability of the interval (%)", fontsize=9)
     save_figure(figure, path)
+
+
+def _name(
+    axis: Axes, place: tuple[float, float], text: str, colour: str, offset: tuple[int, int], ha: str = "left"
+) -> None:
+    """Write a name beside what it names, in its colour; the offset is in points."""
+    axis.annotate(text, place, offset, textcoords="offset points", color=colour, fontsize=7, ha=ha)
 
 
 def tidy(axis: Axes) -> None:

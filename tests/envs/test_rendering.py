@@ -283,3 +283,26 @@ def test_shapes_are_those_of_matplotlib_and_text_is_in_its_places(monkeypatch: p
         )
         assert np.corrcoef(ours.ravel(), theirs.ravel())[0, 1] > 0.9
         assert ours.sum() == pytest.approx(theirs.sum(), rel=0.1)
+
+
+def test_every_layer_has_its_numbers_at_the_largest_scale(monkeypatch: pytest.MonkeyPatch) -> None:
+    env = gym.make("HWGPT-v0", scale="l", render_mode="rgb_array")
+    env.reset(seed=0)
+    for action in (0, 2, *[1] * 73):
+        env.step(action)
+    texts = texts_of(monkeypatch, env)
+    numbers = [int(text) for text in texts if text.isdigit()]
+    # Of 36 layers each: its number, its heads, its MLP ratio; and the embedding and the depth.
+    assert sorted(numbers) == sorted([*range(1, 37), *[16] * 36, *[3] * 36, 320, 36])
+
+
+def test_text_beyond_the_edge_is_cut_off() -> None:
+    canvas = Canvas(20, 10, PAPER)
+    for place in ((-5.0, 2.0), (15.0, 2.0), (5.0, -3.0), (5.0, 9.0), (500.0, 2.0)):
+        canvas.text(*place, "##", size=9, color="#000000")
+    pixels = canvas.pixels()
+    assert pixels.shape == (10, 20, 3)
+    dark = (pixels < 100).any(axis=2)
+    assert dark[:, 0].any()
+    assert dark[:, -1].any()
+    assert dark[0].any()
