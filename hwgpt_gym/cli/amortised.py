@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import numpy as np
 import typer
 
-from hwgpt_gym.checks import echo
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.cli.completion import complete_device, complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -19,6 +19,7 @@ from hwgpt_gym.cli.options import (
     DeviceScale,
     Json,
     Scale,
+    Seed,
     check_at_least,
     parse_constraints,
 )
@@ -27,7 +28,9 @@ from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.amortised import Choice, Recommendation
+    from collections.abc import Mapping
+
+    from hwgpt_gym.agents.amortised import Choice, Evaluation, Recommendation
     from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
 
 amortised_app = typer.Typer(help="Score the amortised policy that recommend asks.", no_args_is_help=True)
@@ -137,12 +140,15 @@ def table(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict/--no-strict", help="Never exceed a limit.")] = True,
+    first: Annotated[
+        int, typer.Option("--from", help="The first limit's quantile in per cent; the others follow in steps of ten.")
+    ] = 10,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the regrets of the first --beam by device and limit.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the policy's regret to the certified constrained optimum under the limits p10 to p90.
+    """Print the policy's regret to the certified constrained optimum under the limits p10, p20, … p90.
 
     Example: hwgpt-gym amortised table --scale s --beam 16
     """
@@ -155,7 +161,8 @@ def table(
     if plot:
         check_destination(plot, PICTURES, name="--plot")
     policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
-    found = {width: evaluate(policy, width, device or UNSEEN, metrics, strict=strict) for width in beam}
+    levels = range(check_integer("--from", first, 1, 10), 100, 10)
+    found = {width: evaluate(policy, width, device or UNSEEN, metrics, levels, strict) for width in beam}
     if plot:
         limited = " and ".join(METRICS[key].label.split(" (")[0].lower() for key in metrics)
         title = f"Regret × 1,000 at scale {policy.space.scale}, limits of {limited}, {_answer(beam[0])}"
@@ -164,17 +171,65 @@ def table(
     if as_json:
         print_json({str(width): own.summary() | {"regret": own.regret.tolist()} for width, own in found.items()})
         return
+    title = f"limits on {' and '.join(metrics)} from p{levels[0]} to p{levels[-1]}"
+    _print_scores(policy, title, {_answer(width): own for width, own in found.items()})
+
+
+def _print_scores(policy: AmortisedPolicy, title: str, found: Mapping[str, Evaluation]) -> None:
     rows = [
-        (
-            _answer(width),
-            *(f"{own.summary()[key]:.5f}" for key in _SUMMARY),
-            f"{own.kept.mean():.0%}",
-        )
-        for width, own in found.items()
+        (name, *(f"{own.summary()[key]:.5f}" for key in _SUMMARY), f"{own.kept.mean():.0%}")
+        for name, own in found.items()
     ]
     cells = next(iter(found.values())).regret.size
-    title = f"Regret at scale {policy.space.scale} on {cells} cells, limits on {' and '.join(metrics)} from p10 to p90"
+    title = f"Regret at scale {policy.space.scale} on {cells} cells, {title}"
     output.print(make_table(title, ("answer", *_SUMMARY, "limits kept"), rows, right=(1, 2, 3, 4)))
+
+
+@amortised_app.command("nearest")
+def nearest(
+    scale: Scale = "s",
+    model: Model = None,
+    count: Annotated[int, typer.Option("--count", help="How many solved problems are stored.")] = 10_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Print the regret of a rival that looks up the most similar of many solved problems.
+
+    Example: hwgpt-gym amortised nearest --count 1000
+    """
+    from hwgpt_gym.agents.amortised.baselines import evaluate_nearest
+
+    check_at_least("--count", count)
+    policy = _load(scale, model)
+    found = evaluate_nearest(policy, count, seed=seed)
+    if as_json:
+        print_json({name: own.summary() for name, own in found.items()})
+    else:
+        _print_scores(policy, f"latency limits, {count:,} solutions stored", found)
+
+
+@amortised_app.command("profiled")
+def profiled(
+    scale: Scale = "s",
+    model: Model = None,
+    profiles: Annotated[int, typer.Option("--profiles", help="How many devices are profiled.")] = 20,
+    beam: Annotated[int, typer.Option("--beam", help="Architectures kept at every decision; 1 is greedy.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Print what it costs that a device is known by twenty simulated measurements instead of exactly.
+
+    Example: hwgpt-gym amortised profiled --profiles 3
+    """
+    from hwgpt_gym.agents.amortised.baselines import evaluate_profiled
+
+    check_at_least("--profiles", profiles)
+    check_at_least("--beam", beam)
+    policy = _load(scale, model)
+    found = evaluate_profiled(policy, profiles, beam)
+    if as_json:
+        print_json({name: own.summary() for name, own in found.items()})
+    else:
+        _print_scores(policy, f"latency limits, {profiles} devices of twenty measurements", found)
 
 
 _SUMMARY: Final = ("mean", "median", "worst")
@@ -250,8 +305,8 @@ def curves(
         )
         for name, row in found.items()
     ]
-    columns = ("agent", "budget", "seeds", "mean regret", "median")
-    columns += tuple(f"{which}: {answer}" for which in ("mean", "median") for answer in ("greedy", "beam 16"))
+    matched = [f"{which}: {answer}" for which in ("mean", "median") for answer in ("greedy", "beam 16")]
+    columns = ("agent", "budget", "seeds", "mean regret", "median", *matched)
     output.print(make_table("Regret, and the evaluations that match the policy", columns, rows, right=range(1, 9)))
 
 
