@@ -69,7 +69,8 @@ def plot_front(
                          rasterized=True)  # fmt: skip
     columns = [front.values[:, front.metrics.index(metric)] for metric in (cost, quality)]
     axes.step(*columns, where="post", color=INK, linewidth=1.2)
-    axes.plot(*columns, ".", color=INK, markersize=3.5, label=f"exact front, {len(front):,} architectures")
+    # By its name, an SVG's points can be found.
+    axes.plot(*columns, ".", color=INK, markersize=3.5, gid="front", label=f"exact front, {len(front):,} architectures")
     if sampled is not None:
         _name_widths(axes, bench, sampled, cost, quality)
     title = [f"scale {bench.scale}", *(device.label for device in bench.devices)]

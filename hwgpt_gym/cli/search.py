@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli.completion import complete_agent
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -38,6 +41,10 @@ def search(
         str,
         typer.Option("--agent", "-a", help="The agent; a wrong name lists all.", autocompletion=complete_agent),
     ] = "regularized_evolution",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the agent, NAME=VALUE, such as warm_start=16. May be repeated."),
+    ] = None,
     budget: Budget = 1_000,
     device: Device = "a6000",
     scale: DeviceScale = None,
@@ -70,7 +77,8 @@ def search(
     if result:
         check_destination(result, (".parquet", ".csv"), name="--output")
     objective = make_objective(constraint, penalty, weight, confidence)
-    config = RunConfig.of("search", agent, SearchProblem(make_benchmark(scale, device), objective, budget, seed))
+    problem = SearchProblem(make_benchmark(scale, device), objective, budget, seed)
+    config = RunConfig.of("search", agent, problem, settings=_settings(agent, setting or []))
     run = perform(config, messages)
     if result:
         run.result.save(result, run.optimum)
@@ -88,6 +96,26 @@ def search(
             output.print(f"{name.replace('_', ' ')} {value:.4f} over {', '.join(run.result.trade_off)}")
     if run.interrupted:
         raise typer.Exit(INTERRUPTED)
+
+
+def _settings(agent: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings of an agent, whose values are JSON, or else texts."""
+    from hwgpt_gym.agents import make_agent
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"--set must be NAME=VALUE, such as warm_start=16, got {echo(text)}")
+        try:
+            settings[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            settings[name] = value
+    try:
+        make_agent(agent, **settings)
+    except TypeError as error:
+        raise ValueError(f"--set: {error}") from None
+    return settings
 
 
 def _hypervolume_ratio(run: Run) -> dict[str, float]:
@@ -147,13 +175,14 @@ def validate(
             raise ValueError(f"{path} is no file")
         result = validate_result(path)
         claims = {key: value for key, value in result.claims.items() if key != "best_architecture"}
-        checked.append({"file": str(path), "agent": result.agent, "evaluations": len(result), **floats(claims)})
+        about = {"file": str(path), "task": result.task, "agent": result.agent, "evaluations": len(result)}
+        checked.append({**about, **floats(claims)})
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
+    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
 
 
 def _cell(value: object) -> str:

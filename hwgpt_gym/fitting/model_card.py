@@ -7,7 +7,6 @@ replaces what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
 from hwgpt_gym.fitting import figures
 from hwgpt_gym.fitting.world_card import certainty_rows, coverage_rows, model_form_rows, upstream_rows
+from hwgpt_gym.markdown import markdown_table, replace_section
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SEARCH_SPACES
 from hwgpt_gym.surrogates.worlds import load_worlds
@@ -84,25 +84,6 @@ def write_report(
     write_text(path, text)
     write_text(beside, text_beside)
     return scores
-
-
-def replace_section(text: str, name: str, content: str) -> str:
-    """Replace what stands between a section's two markers.
-
-    Raises:
-        ValueError: If the text does not have both markers, once each.
-    """
-    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    replaced, found = pattern.subn(lambda match: f"{match[1]}{content.rstrip()}\n{match[2]}", text)
-    if found != 1:
-        raise ValueError(f"the page must have '<!-- begin {name} -->' and '<!-- end {name} -->' once, found {found}")
-    return replaced
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Format a Markdown table, numbers to the right."""
-    rule = ["---" if column == 0 else "---:" for column in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
 def read_reference_scores(dataset: Dataset) -> dict[tuple[str, str, str], dict[str, float]]:
