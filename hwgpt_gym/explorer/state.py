@@ -201,6 +201,12 @@ def clean_label(label: str) -> str:
     return " ".join(label.split())[:_LONGEST_LABEL] or "architecture"
 
 
+def sentence_of(error: Exception) -> str:
+    """Return what an error says, as a sentence of a page."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
+
+
 def _read_axis(text: str) -> str:
     check_choice("axis", text, AXES)
     return text
