@@ -18,7 +18,7 @@ FAST := -m "not slow and not dataset and not torch"
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front pictures clean
+	release demo leaderboard front pictures explorer notebook clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -105,17 +105,23 @@ release: setup  ## Build the source and the wheel, check them, and say what to p
 		"  git push origin main v$$version" \
 		"  $(BIN)/python -m twine upload dist/*"
 
-demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
-	$(BIN)/hwgpt-gym demo
+demo: setup  ## Profile this machine, train PPO up to its certified optimum, write a report
+	$(BIN)/hwgpt-gym demo --here
 
-leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
-	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+leaderboard: setup  ## Write docs/leaderboard.md, after what is missing of its suites was run (many hours; ARGS=--finished: of what is there)
+	$(BIN)/hwgpt-gym leaderboard --suite all --output runs/leaderboard --page docs/leaderboard.md $(ARGS)
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
 	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --constraint latency_ms=p30 --dataset "$$HWGPT_DATASET"
 
 pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
 	$(BIN)/python docs/pictures.py
+
+explorer: setup  ## Draw the figure of docs/explorer.md, and measure how quickly the page answers
+	$(BIN)/python -P tests/browsing.py docs/figures/explorer.png
+
+notebook: setup  ## Execute the notebook of the first ten minutes in place
+	$(BIN)/python docs/notebook.py
 
 clean:  ## Remove what the other targets made
 	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) $(CLIENT_VENVS) build dist site *.egg-info .coverage \

@@ -20,6 +20,7 @@ SLOW = (
     "clients",
     "envs/test_search_vec_env.py",
     "hwgpt_gym/cli",
+    "hwgpt_gym/explorer",
     "hwgpt_gym/fitting",
     "hwgpt_gym/interop",
     "hwgpt_gym/onboarding",
@@ -31,6 +32,7 @@ SLOW = (
     "test_damage.py",
     "test_examples.py",
     "test_fuzz.py",
+    "test_notebook.py",
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (
