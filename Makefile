@@ -54,7 +54,7 @@ test-client-%:
 	@test -f tests/clients/$*.txt || { echo "there is no client '$*': choose from $(CLIENTS)"; exit 1; }
 	rm -rf $(CLIENT_VENVS)/$*
 	$(PYTHON) -m venv $(CLIENT_VENVS)/$*
-	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
+	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --no-compile --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
 		{ echo "cannot install the client '$*': a package registry is needed"; exit 1; }
 	HWGPT_CLIENT=$* $(CLIENT_VENVS)/$*/bin/python -m pytest tests/clients/test_$*.py --durations=5
 	rm -rf $(CLIENT_VENVS)/$*
