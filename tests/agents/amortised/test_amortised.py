@@ -14,7 +14,6 @@ from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.agents.amortised.evaluation import answer
 from hwgpt_gym.agents.amortised.features import WIDTH, Features
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
-from hwgpt_gym.agents.amortised.tables import cost_table, count_matrix, make_tables
 from hwgpt_gym.agents.amortised.teacher import Teacher
 from hwgpt_gym.agents.amortised.training import AmortisedTraining
 from hwgpt_gym.agents.amortised.weights import read_policy, save_policy, shipped_path
@@ -25,6 +24,7 @@ from hwgpt_gym.onboarding.devices import register_device
 from hwgpt_gym.onboarding.fit import fit_table
 from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
+from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix, make_tables
 from small_spaces import TINY, everything, random_benchmark
 
 
