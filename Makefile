@@ -8,14 +8,17 @@ WHEEL_VENV := .venv-wheel
 LOWEST_VENV := .venv-lowest
 PIP_INSTALL := -m pip install --quiet --disable-pip-version-check
 INSTALL := $(PIP_INSTALL) -c constraints.txt
-PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance
-CLIENTS := tests/envs/test_libraries.py tests/envs/test_sb3.py tests/envs/test_multi_objective.py $(wildcard tests/clients)
+PYTEST := -m pytest -n 2 --dist worksteal --ignore tests/performance --ignore tests/clients
+# Libraries over the package; the file says what to install, tests/clients/test_<client>.py trains with it.
+CLIENTS := $(basename $(notdir $(wildcard tests/clients/*.txt)))
+CLIENT ?= $(CLIENTS)
+CLIENT_VENVS := .venv-clients
 FAST := -m "not slow and not dataset and not torch"
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
-	release demo leaderboard front pictures clean
+	release demo leaderboard front pictures explorer notebook clean
 
 help:  ## Show this help
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -45,8 +48,16 @@ test-lowest:  ## Run the fast tests on the lowest declared versions, in a fresh 
 	$(LOWEST_VENV)/bin/python $(INSTALL) -c constraints-lowest.txt --editable '.[tensorboard,multi-objective,video]' hypothesis pytest pytest-timeout pytest-xdist
 	$(LOWEST_VENV)/bin/python $(PYTEST) $(FAST)
 
-test-clients: setup  ## Run the tests against other libraries alone
-	$(BIN)/python $(PYTEST) $(CLIENTS)
+test-clients: $(CLIENT:%=test-client-%)  ## Train with other libraries, each in a fresh environment (CLIENT=rllib: with one)
+
+test-client-%:
+	@test -f tests/clients/$*.txt || { echo "there is no client '$*': choose from $(CLIENTS)"; exit 1; }
+	rm -rf $(CLIENT_VENVS)/$*
+	$(PYTHON) -m venv $(CLIENT_VENVS)/$*
+	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
+		{ echo "cannot install the client '$*': a package registry is needed"; exit 1; }
+	HWGPT_CLIENT=$* $(CLIENT_VENVS)/$*/bin/python -m pytest tests/clients/test_$*.py --durations=5
+	rm -rf $(CLIENT_VENVS)/$*
 
 fuzz: setup  ## Pass anything to everything public, and run the tests of properties on thousands of cases
 	HWGPT_FUZZ_SEED=$${HWGPT_FUZZ_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
@@ -94,11 +105,11 @@ release: setup  ## Build the source and the wheel, check them, and say what to p
 		"  git push origin main v$$version" \
 		"  $(BIN)/python -m twine upload dist/*"
 
-demo: setup  ## Train PPO for the A6000 up to the certified optimum and write a report
-	$(BIN)/hwgpt-gym demo
+demo: setup  ## Profile this machine, train PPO up to its certified optimum, write a report
+	$(BIN)/hwgpt-gym demo --here
 
-leaderboard: setup  ## Run the published suites, or what is missing of them, and write docs/leaderboard.md (hours)
-	$(BIN)/hwgpt-gym leaderboard --suite quick --suite policies --suite models --output runs/leaderboard --page docs/leaderboard.md
+leaderboard: setup  ## Write docs/leaderboard.md, after what is missing of its suites was run (many hours; ARGS=--finished: of what is there)
+	$(BIN)/hwgpt-gym leaderboard --suite all --output runs/leaderboard --page docs/leaderboard.md $(ARGS)
 
 front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dataset)
 	$(BIN)/hwgpt-gym plot front docs/figures/front-s-a6000.png --device a6000 --scale s --constraint latency_ms=p30 --dataset "$$HWGPT_DATASET"
@@ -106,6 +117,12 @@ front: setup  ## Draw the figure of docs/optimum.md (HWGPT_DATASET names the dat
 pictures: setup  ## Draw the film of the README and the picture of docs/environment.md
 	$(BIN)/python docs/pictures.py
 
+explorer: setup  ## Draw the figure of docs/explorer.md, and measure how quickly the page answers
+	$(BIN)/python -P tests/browsing.py docs/figures/explorer.png
+
+notebook: setup  ## Execute the notebook of the first ten minutes in place
+	$(BIN)/python docs/notebook.py
+
 clean:  ## Remove what the other targets made
-	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) build dist site *.egg-info .coverage \
+	rm -rf $(VENV) $(WHEEL_VENV) $(LOWEST_VENV) $(CLIENT_VENVS) build dist site *.egg-info .coverage \
 		.pytest_cache .mypy_cache .ruff_cache .benchmarks .hypothesis

@@ -20,7 +20,9 @@ from dataclasses import fields
 from typing import Any, Final
 
 from hwgpt_gym.agents.agent import Agent, Trainable
+from hwgpt_gym.agents.amortised.agent import AmortisedBeam
 from hwgpt_gym.agents.exact import Exact
+from hwgpt_gym.agents.finetuned_ppo import FinetunedPPO
 from hwgpt_gym.agents.gp import (
     ExpectedHypervolumeImprovement,
     GaussianProcess,
@@ -31,11 +33,13 @@ from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.nsga2 import NSGA2
 from hwgpt_gym.agents.params_proxy import ParamsProxy
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO
+from hwgpt_gym.agents.ppo.edit import EditPPO
 from hwgpt_gym.agents.problem import BudgetExceededError, Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.regularized_evolution import MultiObjectiveRegularizedEvolution, RegularizedEvolution
 from hwgpt_gym.agents.reinforce import Reinforce, ReinforceLSTM
 from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.stratified_evolution import StratifiedEvolution
 from hwgpt_gym.agents.tpe import TPE, MultiObjectiveTPE
 from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.checks import echo, suggest
@@ -46,6 +50,7 @@ AGENTS: Final[dict[str, type[Agent]]] = {
         RandomSearch,
         LocalSearch,
         RegularizedEvolution,
+        StratifiedEvolution,
         ParamsProxy,
         TPE,
         GaussianProcess,
@@ -53,6 +58,9 @@ AGENTS: Final[dict[str, type[Agent]]] = {
         ReinforceLSTM,
         PPO,
         MaskablePPO,
+        EditPPO,
+        AmortisedBeam,
+        FinetunedPPO,
         Exact,
         MultiObjectiveRegularizedEvolution,
         NSGA2,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.agents.task_name import task_name
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_integer, check_list, check_type, echo
 from hwgpt_gym.metrics import METRICS
@@ -40,6 +41,11 @@ def small_seed(seed: int) -> int:
     return seed if seed < 2**32 else int(np.random.SeedSequence(seed).generate_state(1)[0])
 
 
+def noise_generator(seed: int) -> np.random.Generator:
+    """Return what the measurements of a search are drawn from, one after another: not what its agent draws from."""
+    return np.random.default_rng([check_integer("seed", seed, 0), 1])
+
+
 class SearchProblem:
     """What to search for, and how many architectures may be evaluated on the way.
 
@@ -49,6 +55,8 @@ class SearchProblem:
         budget: How many architectures may be evaluated, from 1 to :data:`GREATEST_BUDGET`.
         seed: What an agent seeds its random numbers with, at least 0.
         trade_off: The metrics that a multi-objective agent trades off, at least two.
+        measured: Whether every evaluation is a measurement: latency and energy vary as in the benchmark's profiling,
+            by the seed. Greedy architectures are scored by predictions nevertheless.
 
     Attributes:
         evaluations: How many architectures were evaluated.
@@ -74,12 +82,14 @@ class SearchProblem:
         budget: int = 1_000,
         seed: int = 0,
         trade_off: Sequence[str] = DEFAULT_TRADE_OFF,
+        measured: bool = False,
     ) -> None:
         self.benchmark = check_benchmark(benchmark, "benchmark")
         self.objective = Objective() if objective is None else as_objective(objective)
         self.budget = check_integer("budget", budget, 1, GREATEST_BUDGET)
         self.seed = check_integer("seed", seed, 0)
         self.trade_off = _check_trade_off(benchmark, trade_off)
+        self.measured = check_type("measured", measured, bool, "True or False")
         benchmark.check_one_device(list(self.objective.constraints))
         self.bound: BoundObjective = self.objective.bind(benchmark)
         self.evaluations = 0
@@ -91,6 +101,12 @@ class SearchProblem:
         self._values: dict[str, list[FloatArray]] = {key: [] for key in self._metrics}
         self._rewards: list[FloatArray] = []
         self._greedy: list[tuple[int, Encoded, float]] = []
+        self._noise = noise_generator(self.seed)
+
+    @property
+    def task(self) -> str:
+        """The name of the task; results of one task compare."""
+        return task_name(self.benchmark, self.objective, self.measured)
 
     @property
     def space(self) -> SearchSpace:
@@ -176,6 +192,8 @@ class SearchProblem:
             greedy_reward=np.array([reward for _, _, reward in self._greedy], dtype=np.float64),
             wall_time=wall_time,
             cpu_time=cpu_time,
+            task=self.task,
+            measured=self.measured,
         )
 
     def _evaluate(self, encoded: npt.ArrayLike) -> tuple[dict[str, FloatArray], FloatArray]:
@@ -186,7 +204,10 @@ class SearchProblem:
             raise BudgetExceededError(
                 f"{len(rows)} evaluations were asked for, {left} of the budget of {self.budget} are left"
             )
-        values = self.benchmark.evaluate(rows, self._metrics)
+        if self.measured:
+            values = self.benchmark.measure(rows, self._noise, self._metrics)
+        else:
+            values = self.benchmark.evaluate(rows, self._metrics)
         rewards = self.bound.evaluate(values, margins=self.bound.margins(rows)).reward
         if len(rows):
             self._encoded.append(rows.copy())

@@ -45,6 +45,9 @@ class SearchResult:
         cpu_time: Seconds of processor time, of all threads.
         claims: What the file claims about regret, by :meth:`save`; empty before.
         device_content: The SHA-256 of the device's profile, empty for a shipped device.
+        task: The name of the task (:func:`hwgpt_gym.agents.task_name.task_name`); empty in files of 0.1.
+        measured: Whether metrics and rewards are those of measurements. The best of these is not the best in truth,
+            and has no regret: :func:`hwgpt_gym.agents.leaderboard.rows.make_row` computes what is true.
 
     Raises:
         ValueError: If lengths do not agree, there is more than the budget, or a number is not legal.
@@ -68,6 +71,8 @@ class SearchResult:
     cpu_time: float
     claims: Mapping[str, Any] = field(default_factory=dict)
     device_content: str = ""
+    task: str = ""
+    measured: bool = False
 
     def __post_init__(self) -> None:
         check_integer("budget", self.budget, 1)
@@ -139,7 +144,12 @@ class SearchResult:
             path: Where to. With the suffix ``.csv`` architectures and metrics are written as text, which cannot be
                 loaded.
             optimum: If given, the file claims its regret, which :func:`hwgpt_gym.agents.validate_result` checks.
+
+        Raises:
+            ValueError: If a regret is to be claimed of measurements.
         """
+        if optimum is not None and self.measured:
+            raise ValueError("optimum must not be given: rewards of measurements have no regret")
         claims = dict(self.claims)
         if len(self):
             claims |= {"best_reward": self.best_reward, "best_architecture": self.best.to_string()}
@@ -206,7 +216,9 @@ class SearchResult:
         )
 
 
-_AS_IT_IS: Final = ("agent", "scale", "device", "device_content", "budget", "seed", "wall_time", "cpu_time")
+_AS_IT_IS: Final = (
+    *("agent", "scale", "device", "device_content", "budget", "seed", "wall_time", "cpu_time", "task", "measured"),
+)
 """What a file says as a result does."""
 
 

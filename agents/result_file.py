@@ -54,6 +54,8 @@ class Description:
     greedy: list[Greedy]
     claims: dict[str, float | str]
     device_content: str = ""
+    task: str = ""
+    measured: bool = False
     schema: str = SCHEMA
     version: str = __version__
     __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}

@@ -7,7 +7,9 @@ from typing import Final
 
 import numpy as np
 
+from hwgpt_gym.agents.problem import noise_generator
 from hwgpt_gym.agents.result import SearchResult
+from hwgpt_gym.agents.task_name import task_name
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_path
 from hwgpt_gym.onboarding.devices import content_of, find_device
@@ -47,7 +49,15 @@ def validate_result(path: str | os.PathLike[str], benchmark: Benchmark | None = 
     elif benchmark.device is not None and content_of(benchmark.device) != result.device_content:
         raise ValueError(f"{path} is of another device of the name {result.device!r} than the benchmark")
     bound = result.objective.bind(benchmark)
-    metrics = benchmark.evaluate(result.encoded, list(dict.fromkeys((*bound.metrics, *result.metrics))))
+    task = task_name(benchmark, result.objective, result.measured)
+    # Files of version 0.1 name none.
+    if result.task and result.task != task:
+        raise ValueError(f"{path} is of the task {result.task}, not of {task}: they do not compare")
+    keys = list(dict.fromkeys((*bound.metrics, *result.metrics)))
+    if result.measured:
+        metrics = benchmark.measure(result.encoded, noise_generator(result.seed), keys)
+    else:
+        metrics = benchmark.evaluate(result.encoded, keys)
     for key, claimed in result.metrics.items():
         _compare(path, key, claimed, metrics[key])
     _compare(path, "reward", result.reward, bound.evaluate(metrics, margins=bound.margins(result.encoded)).reward)

@@ -7,10 +7,15 @@ link to a source file leads to the page of that file.
 from __future__ import annotations
 
 import ast
+import base64
+import importlib.util
+import json
 import logging
 import os
 import re
 import shutil
+import subprocess
+import sys
 import zlib
 from html import unescape
 from pathlib import Path, PurePosixPath
@@ -32,12 +37,28 @@ TEXTS: Final = {
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
     "examples": "examples.md",
+    "examples/first_ten_minutes.ipynb": "first_ten_minutes.md",
 }
 """Pages of the site by what they are in the repository, where they are not in docs."""
+FRONTS: Final = "fronts"
+"""The folder of the site that holds the explorer's page, which needs no server."""
+EXPLORER_PAGE: Final = f"""# Explorer
+
+The exact fronts of every device against every cost, and the optima under limits. `hwgpt-gym explore` opens the whole
+explorer, with limits and decisions, in a browser; this page is what `hwgpt-gym explore --export` writes.
+
+<p><a href="../{FRONTS}/index.html">Open it in the whole window</a></p>
+<iframe src="../{FRONTS}/index.html" title="Exact fronts" style="width: 100%; height: 80vh; border: 0"></iframe>
+"""
 LINK: Final = re.compile(r"^```.*?^```$|\[(?P<text>[^\]]*)\]\((?P<target>[^)#\s]+)(?P<anchor>#[^)]*)?\)", re.M | re.S)
 ROLE: Final = re.compile(r":(?:attr|class|data|func|meth|mod):<code>~?([^<]*)</code>")
 """A reference of a docstring, as Markdown renders it."""
 FORMULA: Final = re.compile(r'<(div|span) class="arithmatex">\\[\[(](?P<formula>.*?)\\[\])]</\1>', re.S)
+
+
+def can_explore() -> bool:
+    """Whether the explorer and what it needs are installed."""
+    return all(importlib.util.find_spec(name) is not None for name in ("hwgpt_gym.explorer", "dash", "plotly"))
 
 
 def modules() -> dict[str, str]:
@@ -63,7 +84,7 @@ def page_of(path: str) -> str | None:
     if path.startswith("docs/"):
         return path.removeprefix("docs/") if (REPOSITORY / path).is_file() else None
     if path.startswith("examples/"):
-        return f"tutorials/{PurePosixPath(path).stem}.md"
+        return f"examples/{PurePosixPath(path).stem}.md"
     return reference_page(path) if path in modules() else None
 
 
@@ -97,6 +118,29 @@ def relink(markdown: str, source: str, page: str) -> str:
     return LINK.sub(replaced, markdown)
 
 
+def notebook_page(source: str, page: str) -> tuple[str, dict[str, bytes]]:
+    """Return a notebook as a page, and its pictures by name: what was written, typed, printed and drawn.
+
+    Args:
+        source: The notebook, relative to the repository.
+        page: The page of the site it becomes.
+    """
+    parts, pictures = [], {}
+    for cell in json.loads((REPOSITORY / source).read_text(encoding="utf-8"))["cells"]:
+        text = "".join(cell["source"])
+        parts.append(relink(text, source, page) if cell["cell_type"] == "markdown" else f"```python\n{text}\n```")
+        outputs = cell.get("outputs", [])
+        printed = "".join("".join(output["text"]) for output in outputs if output["output_type"] == "stream")
+        if printed:
+            parts.append(f"```text\n{printed.rstrip()}\n```")
+        for output in outputs:
+            if "image/png" in output.get("data", {}):
+                name = f"{PurePosixPath(page).stem}_{len(pictures)}.png"
+                pictures[name] = base64.b64decode("".join(output["data"]["image/png"]))
+                parts.append(f"![what the cell above draws]({name})")
+    return "\n\n".join(parts) + "\n", pictures
+
+
 def tutorial(path: Path) -> str:
     """Return an example as a page: its first line, and the program."""
     program = path.read_text(encoding="utf-8")
@@ -113,12 +157,15 @@ def on_startup(**_: Any) -> None:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put the examples and the modules into the navigation."""
+    """Put the examples, the modules and the explorer into the navigation."""
+    if config.nav and can_explore():
+        leaderboard = next(i for i, section in enumerate(config.nav) if "Leaderboard" in section)
+        config.nav.insert(leaderboard + 1, {"Explorer": "explorer.md"})
     for section in config.nav or []:
-        if "Tutorials" in section:
-            section["Tutorials"] += [{path.name: f"tutorials/{path.stem}.md"} for path in examples()]
+        if "Examples" in section:
+            section["Examples"] += [{path.name: f"examples/{path.stem}.md"} for path in examples()]
         elif "Reference" in section:
-            section["Reference"] = _tree()
+            section["Reference"][-1]["Python"] = _tree()
 
 
 def _tree() -> list[Any]:
@@ -135,11 +182,16 @@ def _tree() -> list[Any]:
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the pages that are made."""
-    made = {}
+    made: dict[str, str | bytes] = {}
     for source, page in TEXTS.items():
+        if source.endswith(".ipynb"):
+            made[page], pictures = notebook_page(source, page)
+            made |= pictures
         if source.endswith(".md") and (REPOSITORY / source).exists():
             made[page] = relink((REPOSITORY / source).read_text(encoding="utf-8"), source, page)
-    made |= {f"tutorials/{path.stem}.md": tutorial(path) for path in examples()}
+    if can_explore():
+        made["explorer.md"] = EXPLORER_PAGE
+    made |= {f"examples/{path.stem}.md": tutorial(path) for path in examples()}
     made |= {reference_page(path): f"::: {name}\n" for path, name in modules().items()}
     for page, content in made.items():
         files.append(File.generated(config, page, content=content))
@@ -162,7 +214,14 @@ def on_page_content(html: str, page: Page, config: MkDocsConfig, files: Files) -
 
 
 def on_post_build(config: MkDocsConfig) -> None:
-    """Warn, which fails a strict build, of public names that no page describes."""
+    """Write the explorer's page; warn, which fails a strict build, of public names that no page describes."""
+    if can_explore():
+        devices = ("--device", "a6000", "--device", "h100", "--device", "cpu_xeon_gold")
+        command = "from hwgpt_gym.cli.app import main; main()"
+        folder = str(Path(config.site_dir) / FRONTS)
+        subprocess.run(
+            [sys.executable, "-c", command, "explore", *devices, "--export", folder], check=True, timeout=600
+        )
     inventory = (Path(config.site_dir) / "objects.inv").read_bytes().split(b"\n", 4)[4]
     described = {line.partition(" ")[0] for line in zlib.decompress(inventory).decode().splitlines()}
     for path, module in modules().items():

@@ -20,17 +20,19 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import VecEnv
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvIndices
 
-from hwgpt_gym.checks import check_integer, echo
+from hwgpt_gym.checks import check_integer, echo, suggest
+from hwgpt_gym.envs.edit import HWGPTEditVectorEnv
 from hwgpt_gym.envs.episodes import MOST_LANES
 from hwgpt_gym.envs.gym_interface import Observation
 from hwgpt_gym.envs.hwgpt import HWGPTEnv
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 
 Info = dict[str, Any]
+_ENV_IDS: Final = ("HWGPT-v0", "HWGPT-Edit-v0")
 
 
 class HWGPTVecEnv(VecEnv):
-    """A ``VecEnv`` over :class:`HWGPTVectorEnv`: what algorithms of Stable-Baselines3 take.
+    """A ``VecEnv`` over :class:`HWGPTVectorEnv` or its edits: what algorithms of Stable-Baselines3 take.
 
     An info holds what the scalar environment's does; that of a finished episode has ``terminal_observation`` and,
     as the ``Monitor`` wrapper writes it, ``episode``. sb3-contrib's maskable algorithms find their masks through
@@ -47,9 +49,9 @@ class HWGPTVecEnv(VecEnv):
         TypeError: If it is another environment.
     """
 
-    def __init__(self, env: HWGPTVectorEnv) -> None:
-        if not isinstance(env, HWGPTVectorEnv):
-            raise TypeError(f"env must be a HWGPTVectorEnv, got {echo(env)}")
+    def __init__(self, env: HWGPTVectorEnv | HWGPTEditVectorEnv) -> None:
+        if not isinstance(env, HWGPTVectorEnv | HWGPTEditVectorEnv):
+            raise TypeError(f"env must be a HWGPTVectorEnv or a HWGPTEditVectorEnv, got {echo(env)}")
         if env.autoreset_mode is not AutoresetMode.SAME_STEP:
             raise ValueError(f"env must be of autoreset mode SAME_STEP, got {env.autoreset_mode}")
         self.env = env
@@ -76,24 +78,25 @@ class HWGPTVecEnv(VecEnv):
 
     def step_wait(self) -> tuple[Observation, npt.NDArray[np.float32], npt.NDArray[np.bool_], list[Info]]:
         """Take the decisions: observations, rewards ``float32``, whether episodes ended, and infos."""
-        observations, rewards, terminations, _, batched = self.env.step(self._actions)
+        observations, rewards, terminations, truncations, batched = self.env.step(self._actions)
+        ended = terminations | truncations
         self._returns += rewards
         self._lengths += 1
         final = {key: batched.pop(key) for key in ("final_obs", "final_info") if key in batched}
-        infos = self._step_infos(batched)
+        infos = self._step_infos(batched, np.flatnonzero(~ended).tolist())
         if final:
-            ended = np.flatnonzero(terminations).tolist()
-            for lane, info in zip(ended, _split(final["final_info"], ended), strict=True):
+            lanes = np.flatnonzero(ended).tolist()
+            for lane, info in zip(lanes, _split(final["final_info"], lanes), strict=True):
                 infos[lane] = info | {
-                    "TimeLimit.truncated": False,
+                    "TimeLimit.truncated": bool(truncations[lane] and not terminations[lane]),
                     "terminal_observation": final["final_obs"][lane],
                     "episode": self._episode(lane),
                 }
-            for lane, info in zip(ended, _split(batched, ended), strict=True):
+            for lane, info in zip(lanes, _split(batched, lanes), strict=True):
                 self.reset_infos[lane] = info
-            self._returns[terminations] = 0.0
-            self._lengths[terminations] = 0
-        return observations, rewards.astype(np.float32), terminations, infos
+            self._returns[ended] = 0.0
+            self._lengths[ended] = 0
+        return observations, rewards.astype(np.float32), ended, infos
 
     def close(self) -> None:
         """Close the vector environment."""
@@ -113,7 +116,7 @@ class HWGPTVecEnv(VecEnv):
         Raises:
             NotImplementedError: Always.
         """
-        raise NotImplementedError(f"cannot set {attr_name!r}: the lanes of HWGPTVectorEnv have no own attributes")
+        raise NotImplementedError(f"cannot set {attr_name!r}: the lanes have no own attributes")
 
     def env_method(
         self, method_name: str, *method_args: Any, indices: VecEnvIndices = None, **method_kwargs: Any
@@ -128,8 +131,7 @@ class HWGPTVecEnv(VecEnv):
             return [self._lane_attr(lane, *method_args, **method_kwargs) for lane in lanes]
         if method_name not in ("action_masks", "render"):
             raise AttributeError(
-                "lanes of HWGPTVectorEnv have the methods action_masks, render and get_wrapper_attr, "
-                f"not {method_name!r}"
+                f"lanes have the methods action_masks, render and get_wrapper_attr, not {method_name!r}"
             )
         results = getattr(self.env, method_name)(*method_args, **method_kwargs)
         return [None if results is None else results[lane] for lane in lanes]
@@ -142,13 +144,18 @@ class HWGPTVecEnv(VecEnv):
         """Return a frame of every lane."""
         return self.env.render() or [None] * self.num_envs
 
-    def _step_infos(self, batched: Info) -> list[Info]:
-        if not self.env.info_strings:
-            return [info | {"TimeLimit.truncated": False} for info in _split(batched, range(self.num_envs))]
-        infos: list[Info] = [{"action_mask": mask, "TimeLimit.truncated": False} for mask in batched["action_mask"]]
-        if "shaping" in batched:
-            for info, value in zip(infos, batched["shaping"].tolist(), strict=True):
-                info["shaping"] = value
+    def _step_infos(self, batched: Info, going: list[int]) -> list[Info]:
+        """Return a dictionary a lane; those of lanes whose episode is over are replaced."""
+        infos: list[Info]
+        if self.env.info_strings and isinstance(self.env, HWGPTVectorEnv):
+            infos = [{"action_mask": mask, "TimeLimit.truncated": False} for mask in batched["action_mask"]]
+            if "shaping" in batched:
+                for info, value in zip(infos, batched["shaping"].tolist(), strict=True):
+                    info["shaping"] = value
+            return infos
+        infos = [{} for _ in range(self.num_envs)]
+        for lane, info in zip(going, _split(batched, going), strict=True):
+            infos[lane] = info | {"TimeLimit.truncated": False}
         return infos
 
     def _episode(self, lane: int) -> Info:
@@ -161,7 +168,7 @@ class HWGPTVecEnv(VecEnv):
     def _lane_attr(self, lane: int, name: str) -> Any:
         """Return what the scalar environment of a lane would answer."""
         if name not in _LANE_ATTRS:
-            raise AttributeError(f"lanes of HWGPTVectorEnv have the attributes {', '.join(_LANE_ATTRS)}, not {name!r}")
+            raise AttributeError(f"lanes have the attributes {', '.join(_LANE_ATTRS)}, not {name!r}")
         return _LANE_ATTRS[name](self, lane)
 
     @cached_property
@@ -173,11 +180,12 @@ class HWGPTVecEnv(VecEnv):
         return gymnasium.make(self.env.spec.id, **kwargs).spec
 
 
-def make_vec_env(num_envs: int = 1, *, seed: int | None = None, **kwargs: Any) -> HWGPTVecEnv:
-    """Make the fast ``VecEnv`` of ``HWGPT-v0``.
+def make_vec_env(num_envs: int = 1, *, env_id: str = "HWGPT-v0", seed: int | None = None, **kwargs: Any) -> HWGPTVecEnv:
+    """Make the fast ``VecEnv`` of ``HWGPT-v0`` or ``HWGPT-Edit-v0``.
 
     Args:
         num_envs: The number of lanes.
+        env_id: Which of the two.
         seed: Seeds the first lane at the next reset; the others' count up.
         **kwargs: The arguments of the environment: ``device``, ``scale``, ``constraint``, …
 
@@ -194,8 +202,10 @@ def make_vec_env(num_envs: int = 1, *, seed: int | None = None, **kwargs: Any) -
     first: object = num_envs
     if isinstance(first, str) or "n_envs" in kwargs:
         raise TypeError("make_vec_env takes the number of lanes first: make_vec_env(4, device='a6000')")
+    if env_id not in _ENV_IDS:
+        raise ValueError(f"unknown env_id {echo(env_id)}: {suggest(env_id, list(_ENV_IDS))}")
     envs: Any = gymnasium.make_vec(
-        "HWGPT-v0",
+        env_id,
         check_integer("num_envs", num_envs, 1, MOST_LANES),
         autoreset_mode=AutoresetMode.SAME_STEP.value,
         **kwargs,

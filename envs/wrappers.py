@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, SupportsFloat
 
 import gymnasium
 import numpy as np
 import numpy.typing as npt
 from gymnasium import spaces
+from gymnasium.vector.utils import batch_space
 
 from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.gym_interface import first_lane
@@ -67,6 +69,72 @@ class ActionMaskObservation(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.uti
     def _with_mask(self, observation: npt.NDArray[Any], info: dict[str, Any]) -> MaskedObservation:
         # A copy: the information belongs to the user as well.
         return {self._observation_key: observation, self._mask_key: info["action_mask"].copy()}
+
+
+class VectorActionMaskObservation(gymnasium.vector.VectorWrapper):
+    """Puts the action masks beside the observations of a vector environment, as :class:`ActionMaskObservation` does.
+
+    Args:
+        env: A native vector environment of this package.
+        observation_key: The key of the observations.
+        mask_key: The key of the masks, ``int8 (num_envs, actions)``.
+
+    Raises:
+        ValueError: If the keys are equal.
+
+    Example:
+        >>> import gymnasium as gym
+        >>> import hwgpt_gym
+        >>> envs = VectorActionMaskObservation(gym.make_vec("HWGPT-v0", num_envs=8))
+        >>> observations, infos = envs.reset(seed=0)
+        >>> observations["action_mask"].shape
+        (8, 3)
+    """
+
+    def __init__(
+        self,
+        env: gymnasium.vector.VectorEnv[Any, Any, Any],
+        observation_key: str = "observations",
+        mask_key: str = "action_mask",
+    ) -> None:
+        if observation_key == mask_key:
+            raise ValueError(f"observation_key and mask_key must differ, got {echo(mask_key)} twice")
+        super().__init__(env)
+        self._observation_key = observation_key
+        self._mask_key = mask_key
+        single: Any = env.single_action_space
+        mask_space = spaces.Box(0, 1, shape=(single.n,), dtype=np.int8)
+        self.single_observation_space = spaces.Dict(
+            {observation_key: env.single_observation_space, mask_key: mask_space}
+        )
+        self.observation_space = batch_space(self.single_observation_space, env.num_envs)
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[MaskedObservation, dict[str, Any]]:
+        """Reset the environments."""
+        observations, infos = self.env.reset(seed=seed, options=options)
+        return self._with_masks(observations), infos
+
+    def step(
+        self, actions: Any
+    ) -> tuple[MaskedObservation, npt.NDArray[Any], npt.NDArray[Any], npt.NDArray[Any], dict[str, Any]]:
+        """Step the environments; last observations in the information have their masks as well."""
+        observations, rewards, terminations, truncations, infos = self.env.step(actions)
+        if "final_obs" in infos:
+            ended = np.flatnonzero(infos["_final_obs"])
+            masks = infos["final_info"]["action_mask"]
+            for lane in ended.tolist():
+                infos["final_obs"][lane] = {
+                    self._observation_key: infos["final_obs"][lane],
+                    self._mask_key: masks[lane].copy(),
+                }
+        return self._with_masks(observations), rewards, terminations, truncations, infos
+
+    def _with_masks(self, observations: npt.NDArray[Any]) -> MaskedObservation:
+        # Asked for rather than taken from the information, which after some lanes' reset tells of these alone.
+        env: Any = self.env.unwrapped
+        return {self._observation_key: observations, self._mask_key: env.action_masks().astype(np.int8)}
 
 
 class NumericInfo(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordConstructorArgs):

@@ -1,4 +1,4 @@
-"""RLlib's PPO with action masks, on several workers.
+"""RLlib's PPO with action masks over the native vector environment, on several workers.
 
     pip install 'hwgpt-gym[ray]'
     python examples/rllib_ppo.py --device a6000 --iterations 15
@@ -25,6 +25,8 @@ parser.add_argument("--limit", default="p50", help="latency: a quantile of the s
 parser.add_argument("--iterations", type=int, default=15)
 parser.add_argument("--decisions", type=int, default=4000, help="before each update")
 parser.add_argument("--runners", type=int, default=2, help="processes that build architectures")
+parser.add_argument("--lanes", type=int, default=8, help="architectures that a process builds side by side")
+parser.add_argument("--scalar", action="store_true", help="scalar environments, one a lane")
 parser.add_argument("--seed", type=int, default=0)
 arguments = parser.parse_args()
 
@@ -34,7 +36,11 @@ ray.init(num_cpus=arguments.runners + 1, include_dashboard=False, log_to_driver=
 config = (
     PPOConfig()
     .environment("hwgpt", env_config={"device": arguments.device, "constraint": constraint, "masks": True})
-    .env_runners(num_env_runners=arguments.runners, num_envs_per_env_runner=8)
+    .env_runners(
+        num_env_runners=arguments.runners,
+        num_envs_per_env_runner=arguments.lanes,
+        gym_env_vectorize_mode="sync" if arguments.scalar else "vector_entry_point",
+    )
     .rl_module(
         rl_module_spec=RLModuleSpec(
             module_class=ActionMaskingTorchRLModule,

@@ -102,6 +102,6 @@ result = algorithm.run_training(
 )
 optimum = solve(Benchmark("s", arguments.device), Objective(constraint)).reward
 print(
-    f"{result.train_episode} architectures: the policy's best test regret {optimum - result.best_reward:.4f}, "
-    f"best regret seen {best_regret:.4f}"
+    f"{result.train_episode} architectures: the best policy's mean regret {optimum - result.best_reward:.4f}, "
+    f"best {best_regret:.4f}"
 )

@@ -171,3 +171,28 @@ def count_model(space: SearchSpace, metric: Literal["params", "flops"]) -> Count
     return CountModel(
         space, **{name: np.broadcast_to(arrays[name], shape).copy() for name, shape in CountModel.shapes().items()}
     )
+
+
+def params_by_part(space: SearchSpace, encoded: Encoded, mlp: Mlp = "gpt2") -> dict[str, IntArray]:
+    """Count the parameters of architectures by part of the model; the parts add up to :func:`params`.
+
+    Args:
+        space: The search space of the architectures.
+        encoded: The architectures, ``int8 (n, D)``.
+        mlp: Which model to count.
+
+    Returns:
+        For each part, ``int64 (n,)``.
+
+    Raises:
+        ValueError: If ``mlp`` is unknown.
+    """
+    matrices = mlp_matrices(mlp)
+    embed_dim, n_layer, bias, ratios, heads = _sums(space, encoded)
+    return {
+        "embedding": VOCABULARY_SIZE * embed_dim,
+        "attention": 4 * HEAD_SIZE * embed_dim * heads + bias * (3 * HEAD_SIZE * heads + n_layer * embed_dim),
+        "MLP": matrices * embed_dim**2 * ratios + bias * ((matrices - 1) * embed_dim * ratios + n_layer * embed_dim),
+        "LayerNorms": (2 + 4 * n_layer) * embed_dim,
+        "output": VOCABULARY_SIZE * embed_dim,
+    }

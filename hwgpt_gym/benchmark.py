@@ -105,7 +105,7 @@ class Benchmark:
         if surrogates is not None:
             check_type("surrogates", surrogates, Surrogates, "Surrogates, or None for the shipped ones")
         elif isinstance(scale, str) and scale.lower() in DEVICES:
-            raise ValueError(f"scale must be one of {sorted(SEARCH_SPACES)}: did you mean device={scale!r}?")
+            raise ValueError(f"scale must be one of {list(SEARCH_SPACES)}: did you mean device={scale!r}?")
         self._several, self.devices = _resolve_devices(device, surrogates)
         if surrogates is None:
             surrogates = load_surrogates(default_scale(self.devices) if scale is None else scale)

@@ -47,7 +47,8 @@ def suggest(value: object, legal: Iterable[str]) -> str:
     names = list(legal)
     text = value[:LONGEST_ECHO].lower() if isinstance(value, str) else ""
     near = difflib.get_close_matches(text, names, n=3, cutoff=0.5)
-    return (f"did you mean {' or '.join(map(repr, near))}? " if near else "") + f"Legal are {', '.join(names)[:2_000]}"
+    begin = f"did you mean {' or '.join(map(repr, near))}? Legal" if near else "legal"
+    return f"{begin} are {', '.join(names)[:2_000]}"
 
 
 @overload

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.checks import check_integer, check_list, check_rng, echo, is_integer
-from hwgpt_gym.encoding import BIAS, EMBED_DIM, N_LAYER, NOT_SET, ChoiceSpace, Encoded, IntArray, layers_of
+from hwgpt_gym.encoding import BIAS, EMBED_DIM, FIRST_LAYER, N_LAYER, NOT_SET, ChoiceSpace, Encoded, IntArray, layers_of
 
 MOST_CHANGES: Final = 1_000
 """The most decisions that a mutation changes, one after the other."""
@@ -148,9 +148,7 @@ class CombinatorialSpace(ChoiceSpace):
         Raises:
             ValueError: If it is not one architecture, or not valid.
         """
-        encoded = self.validate(encoded)
-        if len(encoded) != 1:
-            raise ValueError(f"encoded must hold one architecture, got {len(encoded)}")
+        encoded = self._check_one(encoded)
         length = int(self.lengths[encoded[0, N_LAYER]])
         moves = [(column, shift) for column in range(length) for shift in range(1, self.num_choices[column])]
         columns, shifts = np.array(moves).T
@@ -158,6 +156,37 @@ class CombinatorialSpace(ChoiceSpace):
         rows = np.arange(len(moves))
         changed[rows, columns] = (changed[rows, columns] + shifts) % np.asarray(self.num_choices)[columns]
         return self.repair(changed)
+
+    def swaps(self, encoded: Encoded) -> Encoded:
+        """Return every architecture in which two layers of one have swapped their different MLP or head choices.
+
+        They have the same counts, and therefore the same costs.
+
+        Args:
+            encoded: The architecture, ``int8 (1, D)``.
+
+        Returns:
+            ``int8 (k, D)``: MLP choices first, then by the earlier layer; none if all layers are alike.
+
+        Raises:
+            ValueError: If it is not one architecture, or not valid.
+        """
+        encoded = self._check_one(encoded)
+        layers = np.arange(int(self.n_layer(encoded)[0]))
+        earlier, later = np.triu_indices(len(layers), 1)
+        columns = FIRST_LAYER + 2 * np.concatenate([[earlier, later], [earlier, later]], axis=1)
+        columns[:, len(earlier) :] += 1
+        one, other = columns[:, encoded[0, columns[0]] != encoded[0, columns[1]]]
+        swapped = np.repeat(encoded, len(one), axis=0)
+        rows = np.arange(len(one))
+        swapped[rows, one], swapped[rows, other] = encoded[0, other], encoded[0, one]
+        return swapped
+
+    def _check_one(self, encoded: Encoded) -> Encoded:
+        encoded = self.validate(encoded)
+        if len(encoded) != 1:
+            raise ValueError(f"encoded must hold one architecture, got {len(encoded)}")
+        return encoded
 
     def repair(self, encoded: Encoded) -> Encoded:
         """Make layers agree with the depth: layers beyond it go, missing ones repeat the last that is there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from hwgpt_gym.style import AMBER, BLUE, INK, RED, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
+_WIDEST: Final = 60
+"""Characters of a title; of a longer one, limits stand on a line of their own."""
 
 
 def plot_front(
@@ -55,17 +58,19 @@ def plot_front(
     quality, cost = sorted(front.metrics, key=lambda metric: METRICS[metric].kind, reverse=True)
     axes = axes or new_figure().add_subplot()
     # Random ones are a pale ground, so that those of the dataset are seen on it.
-    for encoded, label, style in (
-        (sampled, "{:,} random architectures", {"s": 22, "color": "#cfe0ee"}),
-        (measured, "{:,} architectures of the dataset", {"s": 2.5, "color": "#c77d1a", "alpha": 0.55}),
+    for encoded, label, colour, size, alpha in (
+        (sampled, "{:,} random architectures", "#cfe0ee", 22.0, 1.0),
+        (measured, "{:,} architectures of the dataset", "#c77d1a", 2.5, 0.55),
     ):
         if encoded is not None:
             values = bench.evaluate(encoded, (cost, quality))
             name = label.format(len(encoded))
-            axes.scatter(values[cost], values[quality], linewidths=0, label=name, rasterized=True, **style)
+            axes.scatter(values[cost], values[quality], s=size, color=colour, alpha=alpha, linewidths=0, label=name,
+                         rasterized=True)  # fmt: skip
     columns = [front.values[:, front.metrics.index(metric)] for metric in (cost, quality)]
     axes.step(*columns, where="post", color=INK, linewidth=1.2)
-    axes.plot(*columns, ".", color=INK, markersize=3.5, label=f"exact front, {len(front):,} architectures")
+    # By its name, an SVG's points can be found.
+    axes.plot(*columns, ".", color=INK, markersize=3.5, gid="front", label=f"exact front, {len(front):,} architectures")
     if sampled is not None:
         _name_widths(axes, bench, sampled, cost, quality)
     title = [f"scale {bench.scale}", *(device.label for device in bench.devices)]
@@ -73,7 +78,8 @@ def plot_front(
         title.append(limits_in_words(optimum.objective.limits))
         _mark_optimum(axes, bench, optimum, cost, quality)
     axes.set(xlabel=METRICS[cost].label, ylabel=METRICS[quality].label)
-    axes.set_title(" · ".join(title), loc="left")
+    line = " · ".join(title)
+    axes.set_title(line if len(line) <= _WIDEST else " · ".join(title[:-1]) + f"\n{title[-1]}", loc="left")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(frameon=False)
     return axes

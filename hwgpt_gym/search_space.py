@@ -142,7 +142,7 @@ def get_search_space(scale: str) -> SearchSpace:
     Raises:
         ValueError: If there is no such scale.
     """
-    check_choice("scale", scale, sorted(SEARCH_SPACES))
+    check_choice("scale", scale, list(SEARCH_SPACES))
     return SEARCH_SPACES[scale]
 
 

@@ -17,8 +17,10 @@ SLOW = (
     "agents/ppo",
     "agents/runs",
     "agents/test_agents.py",
+    "clients",
     "envs/test_search_vec_env.py",
     "hwgpt_gym/cli",
+    "hwgpt_gym/explorer",
     "hwgpt_gym/fitting",
     "hwgpt_gym/interop",
     "hwgpt_gym/onboarding",
@@ -30,6 +32,7 @@ SLOW = (
     "test_damage.py",
     "test_examples.py",
     "test_fuzz.py",
+    "test_notebook.py",
 )
 """Folders and files of tests that train, search, fit or start processes; a single test takes ``pytest.mark.slow``."""
 TORCH = (
@@ -37,6 +40,7 @@ TORCH = (
     "agents/ppo",
     "agents/test_agents.py",
     "agents/test_result.py",
+    "clients",
     "envs/test_libraries.py",
     "envs/test_sb3.py",
     "hwgpt_gym/test_compat.py",

@@ -16,19 +16,27 @@ SMALL = {
     "custom_agent.py": [],
     "existing_rl_nas_loop.py": ["--steps", "20"],
     "maskable_ppo.py": ["--episodes", "400", "--lanes", "64"],
+    "morl.py": ["--steps", "6000"],
     "multi_objective.py": ["--weights", "2", "--episodes", "200"],
     "quickstart.py": ["--episodes", "100"],
+    "ray_tune.py": ["--trials", "1", "--budget", "100", "--seeds", "1", "--processors", "1"],
     "reinforce.py": ["--updates", "4", "--lanes", "32"],
     "rllib_ppo.py": ["--iterations", "1", "--decisions", "500", "--runners", "1"],
+    "rl_zoo3_train.py": ["--algo", "ppo", "-n", "2000"],
     "sb3_ppo.py": ["--episodes", "400", "--lanes", "64"],
     "tianshou_ppo.py": ["--epochs", "1", "--episodes", "16"],
     "torchrl_collector.py": ["--batches", "3", "--lanes", "16"],
+    "torchrl_ppo.py": ["--batches", "2", "--lanes", "8"],
 }
 NEEDS = {
+    "ray_tune.py": "ray",
+    "rl_zoo3_train.py": "rl_zoo3",
     "rllib_ppo.py": "ray",
     "tianshou_ppo.py": "tianshou",
+    "morl.py": "morl_baselines",
     "multi_objective.py": "mo_gymnasium",
     "torchrl_collector.py": "torchrl",
+    "torchrl_ppo.py": "torchrl",
 }
 NAMES = sorted(path.name for path in EXAMPLES.glob("*.py"))
 

@@ -15,7 +15,7 @@ from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum import solve
 from hwgpt_gym.search_space import EMBED_DIM, NUM_CHOICES, Encoded, FloatArray
-from hwgpt_gym.surrogates.cost_tables import make_tables
+from hwgpt_gym.surrogates.cost_tables import CostTables, make_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 LEVELS: Final = tuple(range(10, 100, 10))
 """The limits of the evaluation, in per cent: quantiles of the cost over the search space."""
+
+DRAWS: Final = 4
+"""How many architectures are sampled for each one that is asked for, since some are the same."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,8 +75,7 @@ def answer(
     Returns:
         Up to ``beam`` distinct architectures, ``int8 (k, D)``, by reward; none if nothing is open.
     """
-    costs = make_tables([([bound.cost(metric) for metric in bound.limits], [float(v) for v in bound.limits.values()])])
-    keeper = LimitKeeper(bound)
+    costs, keeper = tables_of(bound), LimitKeeper(bound)
 
     def mask(encoded: Encoded, place: int, problem: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         open_choices = keeper(encoded, place, problem) if strict else np.ones((len(encoded), NUM_CHOICES), np.bool_)
@@ -86,6 +88,34 @@ def answer(
         return built
     outcome = bound.evaluate(bound.bench.evaluate(built, bound.metrics), margins=bound.margins(built))
     return built[np.argsort(-outcome.reward, kind="stable")]
+
+
+def samples(policy: AmortisedPolicy, bound: BoundObjective, count: int, rng: np.random.Generator) -> Encoded:
+    """Return distinct architectures that a policy samples for one problem, all of which keep the limits.
+
+    Args:
+        policy: The policy.
+        bound: As for :func:`answer`.
+        count: How many.
+        rng: The generator to draw from.
+
+    Returns:
+        Up to ``count``, ``int8 (k, D)``; the greedy episode is the first.
+
+    Raises:
+        ValueError: If no architecture keeps the limits.
+    """
+    costs, keeper = tables_of(bound), LimitKeeper(bound)
+    if not keeper.possible:
+        raise ValueError(f"no architecture keeps the limits {dict(bound.limits)}")
+    drawn = policy.build(costs.of(np.zeros(DRAWS * count, dtype=np.intp)), rng, keeper, greedy=1)
+    _, first = np.unique(drawn, axis=0, return_index=True)
+    return drawn[np.sort(first)[:count]]
+
+
+def tables_of(bound: BoundObjective) -> CostTables:
+    """Return what a policy is told of one problem."""
+    return make_tables([([bound.cost(metric) for metric in bound.limits], [float(v) for v in bound.limits.values()])])
 
 
 def evaluate(

@@ -45,6 +45,11 @@ class LimitKeeper:
         self._kept: list[npt.NDArray[np.bool_]] = [self._keeps(group) for group in range(len(GROUPS))]
         self._groups = np.array([kept.any() for kept in self._kept]).reshape(GROUP_SHAPE)
 
+    @property
+    def possible(self) -> bool:
+        """Whether some architecture keeps every limit."""
+        return bool(self._groups.any())
+
     def __call__(self, encoded: Encoded, place: int, problem: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         """Return the open choices of partial architectures that stand at one decision, ``bool (n, 3)``.
 

@@ -63,12 +63,16 @@ class AmortisedPolicy:
             logits = self.network(torch.from_numpy(seen)).numpy().astype(np.float64)
         return log_softmax(np.where(open_choices, logits, CLOSED)), seen, open_choices
 
-    def build(self, costs: CostTables, rng: np.random.Generator | None = None) -> Encoded:
+    def build(
+        self, costs: CostTables, rng: np.random.Generator | None = None, mask: Mask | None = None, greedy: int = 0
+    ) -> Encoded:
         """Build one architecture a problem.
 
         Args:
             costs: The problems.
             rng: Samples instead of taking the most probable choices.
+            mask: Which choices are open, of which there always is one.
+            greedy: How many of the first problems are not sampled for.
 
         Returns:
             ``int8 (n, D)``.
@@ -78,8 +82,11 @@ class AmortisedPolicy:
         lanes = np.arange(len(context))
         for place in range(self.space.num_decisions):
             log_probability, _, _ = self.log_probabilities(encoded[lanes], place, costs.of(lanes), context[lanes])
+            if mask is not None:
+                log_probability = np.where(mask(encoded[lanes], place, lanes), log_probability, -np.inf)
             if rng is not None:
-                log_probability = log_probability + rng.gumbel(size=log_probability.shape)
+                noise = rng.gumbel(size=log_probability.shape)
+                log_probability = log_probability + np.where(lanes[:, None] < greedy, 0.0, noise)
             encoded[lanes, place] = log_probability.argmax(axis=1)
             lanes = self.unfinished(encoded, lanes, place + 1)
             if not len(lanes):

@@ -1,4 +1,4 @@
-"""The leaderboard: agents × scales × devices × limits of latency × budgets × seeds, resumable and parallel.
+"""The leaderboard: agents × tasks × budgets × runs, resumable and parallel.
 
 A cell is one search. Its result file is written, whole, the moment the search ends; a leaderboard that was interrupted
 continues where it stopped. :func:`run_leaderboard` makes the cells, :func:`write_report` (in
@@ -12,13 +12,13 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future, as_completed
-from dataclasses import asdict, dataclass
-from functools import lru_cache
+from dataclasses import MISSING, asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
+from hwgpt_gym.agents.agent import Agent
 from hwgpt_gym.agents.leaderboard.ray_pool import ray_pool
 from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
@@ -26,13 +26,9 @@ from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.result_file import Description, read_description
 from hwgpt_gym.agents.validation import validate_result
 from hwgpt_gym.agents.workers import single_threaded_pool
-from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.console import messages
-from hwgpt_gym.devices import Device
 from hwgpt_gym.files import check_seal, read_json, seal, write_text
-from hwgpt_gym.objective import Objective
-from hwgpt_gym.onboarding.devices import content_of, get_device
 
 logger = logging.getLogger(__name__)
 
@@ -67,26 +63,13 @@ class Session:
         check_between("seconds", self.seconds, 0.0, 1e12)
 
 
-def _setting(cell: Cell) -> tuple[Benchmark, Objective, float]:
-    """Return what cells of the same scale, device and constraint share; the last is the optimum's reward."""
-    return _solved(cell.scale, get_device(cell.device), cell.constraint)
-
-
-@lru_cache(maxsize=64)
-def _solved(scale: str, device: Device, constraint: str) -> tuple[Benchmark, Objective, float]:
-    from hwgpt_gym.optimum import solve
-
-    benchmark, objective = Benchmark(scale, device), Objective({"latency_ms": constraint})
-    return benchmark, objective, solve(benchmark, objective).reward
-
-
 def run_cell(cell: Cell, folder: Path) -> float:
     """Search, write the cell's file and return the processor seconds that took."""
-    benchmark, objective, optimum = _setting(cell)
-    result = cell.agent.run(SearchProblem(benchmark, objective, cell.budget, cell.seed))
+    result = cell.agent.run(cell.task.problem(cell.budget, cell.seed))
     path = cell.path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    result.save(path, optimum)
+    # What is measured or predicted by a profile has its regret in truth alone.
+    result.save(path, cell.task.optimum if cell.task.costs == "predicted" else None)
     return result.cpu_time
 
 
@@ -125,7 +108,7 @@ def run_leaderboard(
     # Now rather than after the work: it may be no folder, or hold what is damaged.
     folder.mkdir(parents=True, exist_ok=True)
     read_sessions(folder)
-    missing = [cell for cell in cells if not _is_done(cell, folder)]
+    missing = [cell for cell in cells if not is_done(cell, folder)]
     # The longest first, so that no process is left with a long one in the end.
     missing.sort(key=lambda cell: -cell.budget * cell.agent.has_policy)
     logger.info("%d of %d searches are on disk", len(cells) - len(missing), len(cells))
@@ -168,7 +151,7 @@ def _execute(
         futures: dict[Future[float], Cell] = {pool.submit(run_cell, cell, folder): cell for cell in cells}
         for future in as_completed(futures):
             cell = futures[future]
-            bar.update(task, advance=1, description=f"{cell.agent.name} {cell.scale} {cell.device_name}")
+            bar.update(task, advance=1, description=f"{cell.label} {cell.task.folder}")
             yield cell, future.exception()
 
 
@@ -205,23 +188,21 @@ def read_sessions(folder: str | os.PathLike[str]) -> list[Session]:
         raise ValueError(f"{path} is no record of a leaderboard's sessions ({error}): delete it") from None
 
 
-def load_results(cells: Iterable[Cell], folder: str | os.PathLike[str]) -> Iterator[tuple[Cell, SearchResult]]:
-    """Yield the result of every search, checked as :func:`hwgpt_gym.agents.validate_result` does.
+def load_result(cell: Cell, folder: str | os.PathLike[str]) -> SearchResult:
+    """Return the result of a search, checked as :func:`hwgpt_gym.agents.validate_result` does.
 
     Raises:
-        FileNotFoundError: If one has not been run.
-        ValueError: If a file is not valid, or was made with other settings or surrogates.
+        FileNotFoundError: If it has not been run.
+        ValueError: If the file is not valid, or was made with other settings or surrogates.
     """
-    for cell in cells:
-        path = cell.path(Path(folder))
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
-        _check_up_to_date(cell, path, read_description(path))
-        result = validate_result(path, _setting(cell)[0])
-        yield cell, result
+    path = cell.path(Path(folder))
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: run the leaderboard first")
+    problem = _check_up_to_date(cell, path, read_description(path))
+    return validate_result(path, problem.benchmark)
 
 
-def _is_done(cell: Cell, folder: Path) -> bool:
+def is_done(cell: Cell, folder: Path) -> bool:
     """Return whether a search is on disk.
 
     Raises:
@@ -234,30 +215,27 @@ def _is_done(cell: Cell, folder: Path) -> bool:
     return True
 
 
-def _check_up_to_date(cell: Cell, path: Path, description: Description) -> None:
-    """Check that a file is of a cell, and was made with its settings and the shipped surrogates.
+def _check_up_to_date(cell: Cell, path: Path, description: Description) -> SearchProblem:
+    """Check that a file is of a cell, made with its settings on its task; return its problem.
 
     Raises:
         ValueError: If not; the message names the first thing that differs.
     """
-    benchmark, objective, optimum = _setting(cell)
-    agent = cell.agent.resolve(SearchProblem(benchmark, objective, cell.budget, cell.seed))
-    device = get_device(cell.device)
-    what = {"scale": cell.scale, "device": device.name, "device_content": content_of(device)}
-    numbers = {"budget": cell.budget, "seed": cell.seed}
-    found = {**asdict(description), **description.settings}
+    problem = cell.task.problem(cell.budget, cell.seed)
+    agent = cell.agent.resolve(problem)
+    # A setting that the file does not name is newer than the file: it was what it is by default.
+    found = {**_defaults(agent), **asdict(description), **description.settings}
     # As a file holds them.
     expected: dict[str, Any] = json.loads(
-        json.dumps({"agent": agent.name, **what, **numbers, "objective": objective.to_dict(), **asdict(agent)})
+        json.dumps(
+            {"agent": agent.name, "task": problem.task, "budget": cell.budget, "seed": cell.seed, **asdict(agent)}
+        )
     )
     for name, value in expected.items():
         if found.get(name) != value:
             raise ValueError(f"{path} was made with {name} {found.get(name)!r} instead of {value!r}: {_ANEW}")
-    claim = description.claims.get("optimum_reward", optimum)
-    if isinstance(claim, str) or abs(claim - optimum) > 1e-9:
-        raise ValueError(f"{path} was made with other surrogates than the shipped ones: {_ANEW}")
+    return problem
 
 
-def optimum_reward(cell: Cell) -> float:
-    """Return the reward of the certified optimum of a cell."""
-    return _setting(cell)[2]
+def _defaults(agent: Agent) -> dict[str, Any]:
+    return {item.name: item.default for item in fields(agent) if item.default is not MISSING}

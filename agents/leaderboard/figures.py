@@ -1,4 +1,4 @@
-"""The leaderboard's figures."""
+"""The leaderboard's figures: small multiples, one agent a panel, the others faint behind it."""
 
 from __future__ import annotations
 
@@ -8,126 +8,120 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hwgpt_gym.agents.leaderboard.statistics import Record, interval, ranks
-from hwgpt_gym.files import replacing
+from hwgpt_gym.agents.leaderboard.rows import CHECKPOINTS, regret_at
+from hwgpt_gym.agents.leaderboard.statistics import curve, median
+from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, label_end, new_figure, save_figure
 
 if TYPE_CHECKING:
     import pandas
+    from matplotlib.axes import Axes
 
-FLOOR: Final = 1e-6
-"""Regrets below it are drawn on it: a logarithmic axis has no zero."""
+_TOP: Final = 0.5
+"""The greatest regret of the axes."""
 
-_RANKED_AT: Final = 1_000
+_TICKS: Final = (1e-3, 1e-2, 1e-1)
 
 
-def draw_figures(records: Sequence[Record], table: pandas.DataFrame, folder: Path, name: str) -> list[Path]:
-    """Draw regret over evaluations, greedy regret, ranks by device and hypervolume ratio, as far as there are any.
+def draw_curves(rows: pandas.DataFrame, line: float, title: str, path: Path) -> None:
+    """Draw regret over evaluations: agents by row, limits by column.
+
+    The axis is linear from zero to what reality can tell, and logarithmic above.
 
     Args:
-        records: The searches, of one scale.
-        table: As :func:`hwgpt_gym.agents.leaderboard.statistics.to_table`.
-        folder: Where the figures go, ``leaderboard_{kind}_{name}.png``.
-        name: What the files are called by.
-
-    Returns:
-        The files that were written.
+        rows: Searches of one scale.
+        line: The regret below which reality cannot tell agents apart.
+        title: The title.
+        path: The file.
     """
-    figures = {"regret": _draw_curves(table, "regret")}
-    if any(len(item.greedy_curve) for item in records):
-        figures["greedy"] = _draw_greedy(records)
-    if table["device"].nunique() > 1 and (table["evaluations"] == _RANKED_AT).any():
-        figures["rank"] = _draw_ranks(ranks(table, _RANKED_AT))
-    volumes = table.dropna(subset="hypervolume_ratio")
-    if volumes["agent"].nunique() > 1:
-        figures["hypervolume"] = _draw_curves(volumes, "hypervolume_ratio")
-    return [_save(figure, folder / f"leaderboard_{kind}_{name}.png") for kind, figure in figures.items()]
+    agents, limits = list(dict.fromkeys(rows["agent"])), list(dict.fromkeys(rows["limits"]))
+    curves = {key: curve(part) for key, part in rows.groupby(["limits", "agent"], sort=False)}
+    figure = new_figure(1.2 + 2.2 * len(limits), 0.9 + 1.25 * len(agents))
+    grid = figure.subplots(len(agents), len(limits), sharex=True, sharey=True, squeeze=False)
+    for (row, column), axes in np.ndenumerate(grid):
+        for agent in agents:
+            points, values = curves.get((limits[column], agent), (np.zeros(0), np.zeros((0, 3))))
+            there = np.isfinite(values[:, 0])
+            points, values = points[there], np.minimum(values[there], 2.0 * _TOP)
+            if agent == agents[row]:
+                axes.fill_between(points, values[:, 1], values[:, 2], color=BLUE, alpha=0.25, linewidth=0)
+                axes.plot(points, values[:, 0], color=BLUE, linewidth=2.0, zorder=3)
+                if len(points):
+                    label_end(axes, points[-1], values[-1, 0], format_regret(values[-1, 0]), BLUE)
+            else:
+                axes.plot(points, values[:, 0], color=FAINT, linewidth=0.7, alpha=0.6)
+        _dress(axes, line)
+        if row == 0:
+            axes.set_title(limits[column].replace(",", "\n"), fontsize=9, color=INK)
+        if column == 0:
+            axes.set_ylabel(agents[row].replace("_", "\n"), fontsize=8, rotation=0, ha="right", va="center")
+    figure.suptitle(title, fontsize=10, color=INK)
+    figure.supxlabel(f"evaluations; in the shaded band, up to a regret of {line:.0e}, reality cannot tell", fontsize=9)
+    save_figure(figure, path)
 
 
-def _new_figure(width: float = 7.0, height: float = 4.5) -> tuple[Any, Any]:
-    # Without pyplot there is no global state, and no display is needed.
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), layout="constrained")
-    return figure, figure.subplots()
-
-
-def _save(figure: Any, path: Path) -> Path:
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
-    return path
-
-
-def _draw_curves(table: pandas.DataFrame, column: str) -> Any:
-    figure, axes = _new_figure(9.0)
-    for index, agent in enumerate(name for name in dict.fromkeys(table["agent"]) if name != "exact"):
-        part = table[table["agent"] == agent]
-        points = sorted(set(part["evaluations"]))
-        intervals = np.array([interval(part[part["evaluations"] == point][column].tolist()) for point in points])
-        intervals = np.maximum(intervals, FLOOR)
-        _draw_line(axes, np.array(points), intervals, agent, index)
+def _dress(axes: Axes, line: float) -> None:
     axes.set_xscale("log")
-    axes.set_xlabel("Evaluations")
-    if column == "regret":
-        axes.set_yscale("log")
-        axes.set_ylabel("Best-so-far regret (interquartile mean, 95 % interval)")
-        axes.set_ylim(FLOOR * 0.7, 0.3)
-    else:
-        axes.set_ylabel("Hypervolume ratio (interquartile mean, 95 % interval)")
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        # Beside the axes: there are too many agents for a corner.
-        figure.legend(fontsize="small", loc="outside right upper")
-    devices = table["device"].unique()
-    axes.set_title(f"Scale {table['scale'].iloc[0]}, {devices[0] if len(devices) == 1 else f'{len(devices)} devices'}")
-    return figure
+    axes.set_yscale("symlog", linthresh=line, linscale=0.6)
+    axes.set_ylim(-0.15 * line, _TOP)
+    ticks = [tick for tick in _TICKS if tick > line]
+    axes.set_yticks([0.0, *ticks], ["0", *(f"{tick:g}".lstrip("0") for tick in ticks)], fontsize=7)
+    axes.minorticks_off()
+    axes.tick_params(axis="x", labelsize=7)
+    axes.axhspan(-line, line, color=AMBER, alpha=0.18, linewidth=0)
+    axes.axhline(line, color=AMBER, linewidth=1.0)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
 
 
-def _draw_line(axes: Any, points: Any, intervals: Any, label: str, index: int) -> None:
-    # Colours repeat after ten agents: then the next marker and a dashed line tell them apart.
-    color, marker = f"C{index % 10}", "os^vDP*X<>"[(index + index // 10) % 10]
-    style = "-" if index < 10 else "--"
-    axes.plot(points, intervals[:, 0], style, color=color, marker=marker, markersize=4, label=label)
-    axes.fill_between(points, intervals[:, 1], intervals[:, 2], color=color, alpha=0.15, linewidth=0)
+def draw_devices(rows: pandas.DataFrame, line: float, title: str, path: Path) -> None:
+    """Draw the regret at the end of the budget by device and limit, a panel for each agent.
+
+    Args:
+        rows: Searches of one scale.
+        line: The regret below which reality cannot tell agents apart.
+        title: The title.
+        path: The file.
+    """
+    from matplotlib.colors import SymLogNorm
+
+    agents = list(dict.fromkeys(rows["agent"]))
+    limits, devices = list(dict.fromkeys(rows["limits"])), list(dict.fromkeys(rows["device"]))
+    across = min(4, len(agents))
+    down = -(-len(agents) // across)
+    figure = new_figure(1.4 + 2.3 * across, 0.9 + down * (0.6 + 0.22 * len(devices)))
+    grid = figure.subplots(down, across, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[len(agents) :]:
+        axes.set_visible(False)
+    for agent, axes in zip(agents, grid.flat, strict=False):
+        values = _finals(rows[rows["agent"] == agent], devices, limits)
+        axes.imshow(values, cmap="Blues", norm=SymLogNorm(line, vmin=0.0, vmax=_TOP), aspect="auto")
+        for (row, column), value in np.ndenumerate(values):
+            colour = "white" if value > 0.03 else INK
+            text = "" if np.isnan(value) else format_regret(value)
+            axes.text(column, row, text, ha="center", va="center", fontsize=6, color=colour)
+        # What was not run is no zero.
+        axes.patch.set(facecolor="white", hatch="////", edgecolor=FAINT)
+        axes.set_title(agent, fontsize=8, color=INK)
+        axes.set_xticks(range(len(limits)), [limit.split("=")[-1] for limit in limits], fontsize=7)
+        axes.set_yticks(range(len(devices)), devices, fontsize=7)
+    figure.suptitle(title, fontsize=10, color=INK)
+    save_figure(figure, path)
 
 
-def _draw_greedy(records: Sequence[Record]) -> Any:
-    figure, axes = _new_figure()
-    agents = dict.fromkeys(item.cell.agent.name for item in records if item.greedy_curve)
-    for index, agent in enumerate(agents):
-        runs = [item for item in records if item.cell.agent.name == agent]
-        # Checkpoints fall where rollouts end: bring them to a common grid, each run at its latest one so far.
-        points = np.linspace(0.0, runs[0].cell.budget, 26)[1:].round().astype(int)
-        curves = np.array([_at(item.greedy_curve, points) for item in runs])
-        known = ~np.isnan(curves).any(axis=0)
-        intervals = np.array([interval(column.tolist()) for column in curves[:, known].T])
-        _draw_line(axes, points[known], np.maximum(intervals, FLOOR), agent, index)
-    axes.set_yscale("log")
-    axes.set_xlabel("Evaluations")
-    axes.set_ylabel("Greedy regret (interquartile mean, 95 % interval)")
-    axes.set_ylim(FLOOR * 0.7, 1.0)
-    axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
-    axes.set_title(f"Scale {records[0].cell.scale}: the policy's greedy architecture")
-    return figure
+def _finals(rows: pandas.DataFrame, devices: Sequence[str], limits: Sequence[str]) -> Any:
+    """Return the median regret at the end of the budget, ``float64 (devices, limits)``, NaN where nothing was run."""
+    values = np.full((len(devices), len(limits)), np.nan)
+    for (device, limit), part in rows.groupby(["device", "limits"], sort=False):
+        last = max(point for point in CHECKPOINTS if not part[regret_at(point)].isna().all())
+        values[devices.index(device), limits.index(limit)] = median(part[regret_at(last)].dropna().to_numpy())
+    return values
 
 
-def _at(curve: dict[int, float], points: Any) -> Any:
-    """Return the last value at or before each point, ``nan`` before the first."""
-    known = np.array(sorted(curve))
-    values = np.array([curve[int(point)] for point in known])
-    index = np.searchsorted(known, points, side="right") - 1
-    return np.where(index >= 0, values[np.maximum(index, 0)], np.nan)
-
-
-def _draw_ranks(ranked: pandas.DataFrame) -> Any:
-    figure, axes = _new_figure(8.0, 0.6 + 0.42 * len(ranked) + 1.2)
-    image = axes.imshow(ranked.to_numpy(), cmap="viridis_r", aspect="auto")
-    for row, column in np.ndindex(*ranked.shape):
-        value = float(ranked.to_numpy()[row, column])
-        shade = "white" if value > ranked.to_numpy().max() / 2 else "black"
-        axes.text(column, row, f"{value:g}", ha="center", va="center", fontsize=8, color=shade)
-    axes.set_xticks(range(ranked.shape[1]), list(ranked.columns), rotation=45, ha="right")
-    axes.set_yticks(range(len(ranked)), list(ranked.index))
-    axes.set_title(f"Rank by median regret after {_RANKED_AT:,} evaluations (1 is best)")
-    figure.colorbar(image, ax=axes, label="rank")
-    return figure
+def format_regret(value: float) -> str:
+    """Write a regret for people: zero as zero, two digits otherwise, and none where no limit was kept."""
+    if not np.isfinite(value):
+        return "none"
+    if value < 5e-6:
+        return "0"
+    text = f"{value:.2f}" if value >= 0.1 else f"{value:.3f}" if value >= 0.01 else f"{value:.4f}"
+    return (text if float(text) else f"{value:.5f}").lstrip("0")

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from hwgpt_gym.agents import AGENTS, Agent, make_agent
+from hwgpt_gym.agents import Agent, make_agent
+from hwgpt_gym.agents.amortised.agent import AmortisedBeam
+from hwgpt_gym.agents.leaderboard.tasks import Task, make_tasks
+from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.problem import GREATEST_BUDGET
+from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
 from hwgpt_gym.checks import check_integer, check_list, check_type, echo, suggest
 from hwgpt_gym.devices import DEVICES
-from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device, reference_of
-from hwgpt_gym.search_space import get_search_space
 
 
 @dataclass(frozen=True)
@@ -23,54 +25,49 @@ class Entry:
     Attributes:
         agent: The agent.
         budget: Evaluations, at least 1.
-        seeds: Seeds, from 0 on.
+        seeds: How many runs; each has a seed of its own on every task.
+        label: What it is called, if it differs from the agent's name: as the same agent with other settings.
 
     Raises:
-        ValueError: If a number is not legal.
+        ValueError: If something is not legal.
     """
 
     agent: Agent
     budget: int
     seeds: int = 5
+    label: str = ""
 
     def __post_init__(self) -> None:
         check_type("agent", self.agent, Agent, "an Agent, as make_agent returns it")
         check_integer("budget", self.budget, 1, GREATEST_BUDGET)
         check_integer("seeds", self.seeds, 1, 10**6)
+        check_type("label", self.label, str, "a text")
+        object.__setattr__(self, "label", self.label or self.agent.name)
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Every entry on every device under every constraint, at one scale.
+    """Every entry on every task.
 
     Attributes:
-        scale: The search space.
-        devices: The devices.
+        tasks: The tasks.
         entries: Agents and their budgets.
-        constraints: The limits of latency, each a quantile such as ``"p50"``.
 
     Raises:
-        ValueError: If a scale, device or constraint is not legal, or something stands there twice.
+        ValueError: If something stands there twice.
     """
 
-    scale: str
-    devices: tuple[str, ...]
+    tasks: tuple[Task, ...]
     entries: tuple[Entry, ...]
-    constraints: tuple[str, ...] = ("p50",)
 
     def __post_init__(self) -> None:
-        get_search_space(self.scale)
-        for name in ("devices", "entries", "constraints"):
+        for name, kind in (("tasks", Task), ("entries", Entry)):
             object.__setattr__(self, name, tuple(check_list(name, getattr(self, name), "what is compared")))
-        for entry in self.entries:
-            check_type("entries", entry, Entry, "a list of Entry")
-        # Worker processes find devices by these names and paths, whatever folder they are in.
-        object.__setattr__(self, "devices", tuple(reference_of(get_device(name)) for name in self.devices))
-        for constraint in self.constraints:
-            Objective({"latency_ms": constraint})
-        entries = [f"{entry.agent.name}={entry.budget}" for entry in self.entries]
-        for what, names in (("devices", self.devices), ("constraints", self.constraints), ("entries", entries)):
-            if twice := [name for name in names if list(names).count(name) > 1]:
+            for item in getattr(self, name):
+                check_type(name, item, kind, f"a list of {kind.__name__}")
+        entries = [f"{entry.label}={entry.budget}" for entry in self.entries]
+        for what, names in (("tasks", [task.folder for task in self.tasks]), ("entries", entries)):
+            if twice := [name for name in names if names.count(name) > 1]:
                 raise ValueError(f"{what} must differ, {twice[0]!r} stands there {len(twice)} times")
 
 
@@ -92,10 +89,24 @@ class Suite:
         """Yield every search."""
         for grid in self.grids:
             for entry in grid.entries:
-                for device in grid.devices:
-                    for constraint in grid.constraints:
-                        for seed in range(entry.seeds):
-                            yield Cell(grid.scale, device, constraint, entry.agent, entry.budget, seed)
+                for number in range(entry.seeds):
+                    for task in grid.tasks:
+                        yield Cell(task, entry.agent, entry.budget, number, entry.label)
+
+    def on(self, devices: Sequence[str]) -> Suite:
+        """Return the part of it that is of some devices.
+
+        Raises:
+            ValueError: If it has no such part.
+        """
+        names = {get_device(device).name for device in devices}
+        grids = []
+        for grid in self.grids:
+            tasks = tuple(task for task in grid.tasks if task.device_name in names)
+            grids += [replace(grid, tasks=tasks)] if tasks else []
+        if not grids:
+            raise ValueError(f"suite {self.name!r} has no search on {', '.join(sorted(names))}")
+        return replace(self, grids=tuple(grids))
 
 
 @dataclass(frozen=True)
@@ -103,30 +114,27 @@ class Cell:
     """One search.
 
     Attributes:
-        scale: The search space.
-        device: The device's name, or the absolute path of its profile.
-        constraint: The limit of latency, a quantile.
+        task: The task.
         agent: The agent.
         budget: Evaluations.
-        seed: The seed.
+        number: The number of the run, from 0 on, which the seed follows from.
+        label: What the agent is called.
     """
 
-    scale: str
-    device: str
-    constraint: str
+    task: Task
     agent: Agent
     budget: int
-    seed: int
+    number: int
+    label: str
+
+    @property
+    def seed(self) -> int:
+        """The seed."""
+        return self.task.seed(self.number)
 
     def path(self, folder: Path) -> Path:
         """Return the cell's file."""
-        name = f"{self.agent.name}-{self.budget}-seed{self.seed}.parquet"
-        return folder / self.scale / self.device_name / self.constraint / name
-
-    @property
-    def device_name(self) -> str:
-        """The device's name."""
-        return get_device(self.device).name
+        return folder / self.task.folder / f"{self.label}-{self.budget}-run{self.number}.parquet"
 
 
 def get_suite(suite: Suite | str) -> Suite:
@@ -158,7 +166,7 @@ def custom_suite(
         scale: The search space.
         devices: The devices.
         constraints: The limits of latency, as quantiles.
-        seeds: Seeds of agents that are given by name.
+        seeds: Runs of agents that are given by name.
         name: The suite's name.
 
     Raises:
@@ -169,123 +177,141 @@ def custom_suite(
     else:
         entries = tuple(check_list("agents", agents, "Entry, or a dictionary of budgets by name"))
     check_type("name", name, str, "a text")
-    return Suite(name, (Grid(scale, devices, entries, constraints),))  # type: ignore[arg-type]  # Grid makes tuples.
+    devices = [reference_of(get_device(device)) for device in check_list("devices", devices, "names of devices")]
+    limits = [{"latency_ms": limit} for limit in check_list("constraints", constraints, "quantiles")]
+    return Suite(name, (Grid(make_tasks([scale], devices, limits), entries),))
 
 
-def _entries(seeds: int, budgets: Mapping[str, int]) -> tuple[Entry, ...]:
-    return tuple(Entry(AGENTS[name](), budget, seeds) for name, budget in budgets.items())
+def _entries(seeds: int, budget: int, *names: str) -> tuple[Entry, ...]:
+    return tuple(Entry(make_agent(name), budget, seeds) for name in names)
+
+
+def _latency(*quantiles: str) -> list[dict[str, str]]:
+    return [{"latency_ms": quantile} for quantile in quantiles]
 
 
 _ALL: Final = tuple(DEVICES)
-_FEW: Final = ("a6000", "v100", "cpu_amd_7513")
 _ONE: Final = ("a6000",)
+_BUDGET: Final = 20_000
+"""What every agent gets that takes less than a millisecond an evaluation, so that all compare at every checkpoint."""
+
+_SHORT: Final = 10_000
+"""What they get in the suites beside the core."""
+
+_FEW: Final = 1_000
+"""What those get that begin with the amortised policy."""
+
+_SEARCHERS: Final = ("random_search", "regularized_evolution", "stratified_evolution", "local_search")
+_SWAPS: Final = LocalSearch(swaps=True)
+_CORE: Final = (
+    *_entries(5, _BUDGET, *_SEARCHERS),
+    Entry(_SWAPS, _BUDGET, 5, "local_search_swaps"),
+    *_entries(2, _BUDGET, "ppo", "reinforce"),
+    *_entries(1, _BUDGET, "amortised_beam"),
+)
+_BESIDE: Final = (
+    *_entries(3, _SHORT, *_SEARCHERS),
+    *_entries(1, _SHORT, "ppo", "reinforce", "amortised_beam"),
+)
+_FROM_POLICY: Final = (
+    Entry(AmortisedBeam(beam=1), _BUDGET, 1, "amortised_greedy"),
+    *_entries(1, _BUDGET, "amortised_beam"),
+    *_entries(1, _FEW, "finetuned_ppo"),
+    Entry(RegularizedEvolution(warm_start=50), _FEW, 3, "regularized_evolution_warm"),
+    Entry(LocalSearch(swaps=True, warm_start=50), _FEW, 3, "local_search_swaps_warm"),
+    # As in the core: what starts from nothing.
+    *_entries(5, _BUDGET, "regularized_evolution"),
+    Entry(_SWAPS, _BUDGET, 5, "local_search_swaps"),
+)
 
 SUITES: Final[dict[str, Suite]] = {
     suite.name: suite
     for suite in (
         Suite(
             "smoke",
-            (Grid("s", _ONE, _entries(2, {"random_search": 100, "local_search": 100, "nsga2": 100, "exact": 1})),),
-            "Seconds: shows that everything works.",
+            (Grid(make_tasks("s", _ONE, _latency("p50")), _entries(2, 100, "random_search", "local_search")),),
+            "shows in seconds that everything works",
         ),
         Suite(
-            "quick",
+            "core",
+            (Grid(make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")), _CORE),),
+            "scale s, every device, five limits of latency",
+        ),
+        Suite(
+            "energy",
             (
                 Grid(
-                    "s",
-                    _ALL,
-                    (
-                        *_entries(5, {"exact": 1, "random_search": 50_000, "params_proxy": 1_000}),
-                        *_entries(5, {"local_search": 50_000, "regularized_evolution": 50_000}),
-                        *_entries(5, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
-                        *_entries(1, {"tpe": 200, "reinforce": 50_000, "reinforce_lstm": 20_000}),
-                        *_entries(1, {"ppo": 50_000, "maskable_ppo": 50_000}),
-                    ),
-                ),
-                *(
-                    Grid(
-                        scale,
-                        _ONE,
-                        (
-                            *_entries(3, {"exact": 1, "random_search": 100_000, "params_proxy": 1_000}),
-                            *_entries(3, {"local_search": 100_000, "regularized_evolution": 100_000}),
-                            *_entries(3, {"mo_regularized_evolution": 1_000, "nsga2": 1_000}),
-                            *_entries(1, {"ppo": 100_000}),
-                        ),
-                    )
-                    for scale in ("m", "l")
+                    make_tasks("s", _ALL, [{"energy_j": limit} for limit in ("p10", "p30", "p50", "p70", "p90")]),
+                    _BESIDE,
                 ),
             ),
-            "Minutes: every device at scale s with one seed for what is slow, a glimpse of m and l.",
+            "the same limits of energy",
         ),
         Suite(
-            "policies",
+            "two",
             (
                 Grid(
-                    "s",
-                    _ALL,
-                    (
-                        *_entries(5, {"ppo": 50_000, "maskable_ppo": 50_000, "reinforce": 50_000}),
-                        *(
-                            entry
-                            for budget in (1_000, 5_000, 10_000, 20_000)
-                            for entry in _entries(1, {"ppo": budget, "reinforce": budget})
-                        ),
+                    make_tasks(
+                        "s",
+                        _ALL,
+                        [
+                            {"latency_ms": latency, "float16_memory_mb": memory}
+                            for latency, memory in (("p30", "p50"), ("p50", "p30"), ("p50", "p50"))
+                        ],
                     ),
-                ),
-                *(
-                    Grid(
-                        scale,
-                        _ONE,
-                        (
-                            *_entries(5, {"ppo": 100_000}),
-                            *(entry for budget in (20_000, 50_000) for entry in _entries(1, {"ppo": budget})),
-                        ),
-                    )
-                    for scale in ("m", "l")
+                    _BESIDE,
                 ),
             ),
-            "An hour: the reinforcement learners with five seeds, and how they grow with their budget.",
+            "latency and memory limited at once",
         ),
         Suite(
-            "models",
+            "scale",
             (
                 Grid(
-                    "s",
-                    _ONE,
-                    (
-                        *_entries(2, {"tpe": 100, "gp": 100}),
-                        *_entries(2, {"mo_tpe": 100, "gp_ehvi": 100, "gp_lsbo": 100, "gp_rsbo": 100}),
-                    ),
+                    make_tasks("ml", _ALL, _latency("p30", "p70")),
+                    _BESIDE,
                 ),
             ),
-            "Minutes: the agents that learn a model of the benchmark, on one device with a small budget.",
+            "scales m and l",
         ),
         Suite(
-            "full",
-            tuple(
+            "noise",
+            (
                 Grid(
-                    scale,
-                    _ALL,
-                    (
-                        *_entries(5, {"exact": 1, "params_proxy": 10_000, "random_search": large}),
-                        *_entries(5, {"local_search": large, "regularized_evolution": large}),
-                        *_entries(5, {"mo_regularized_evolution": 10_000, "nsga2": 10_000}),
-                        *_entries(5, {"tpe": 200, "mo_tpe": 200}),
-                        *_entries(1, {"gp": 200, "gp_ehvi": 200, "gp_lsbo": 200, "gp_rsbo": 200}),
-                        *_entries(5, {"reinforce": large, "reinforce_lstm": large}),
-                        *_entries(5, {"ppo": large, "maskable_ppo": large}),
-                    ),
-                    constraints,
-                )
-                for scale, large, constraints in (
-                    ("s", 50_000, ("p30", "p50", "p70")),
-                    ("m", 100_000, ("p50",)),
-                    ("l", 100_000, ("p50",)),
-                )
+                    make_tasks("s", _ALL, _latency("p10", "p30", "p50"), "measured"),
+                    _BESIDE,
+                ),
             ),
-            "Most of a day on two processors: every agent, device and scale.",
+            "every evaluation is one measurement, regret is that of what seems best, in truth",
+        ),
+        Suite(
+            "amortised",
+            (Grid(make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")), _FROM_POLICY),),
+            "agents that begin with a policy that was taught on other problems, beside two that begin with nothing",
+        ),
+        Suite(
+            "onboarded",
+            (
+                Grid(
+                    make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90"), "onboarded"),
+                    (*_entries(1, _SHORT, "exact"), *_BESIDE),
+                ),
+            ),
+            "devices known through twenty measurements, regret in truth",
+        ),
+        Suite(
+            "edit",
+            (
+                Grid(
+                    make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")),
+                    (*_entries(2, _BUDGET, "edit_ppo", "ppo"), *_entries(5, _BUDGET, "local_search", "random_search")),
+                ),
+            ),
+            "agents that change complete architectures one decision at a time, beside one that builds them",
         ),
     )
 }
 """The leaderboards that can be run by name."""
+
+PUBLISHED: Final = tuple(name for name in SUITES if name != "smoke")
+"""The suites of the published page."""

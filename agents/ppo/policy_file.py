@@ -57,7 +57,8 @@ class Description:
         get_search_space(self.scale)
         check_integer("hidden_size", self.hidden_size, 1)
         check_integer("context_columns", self.context_columns, 0)
-        if "device" in self.notes:
+        # A profile need not be on the machine that reads the policy; whoever evaluates there names a device.
+        if "device" in self.notes and not self.notes.get("device_content"):
             get_device(self.notes["device"])
         if "objective" in self.notes:
             Objective.from_dict(self.notes["objective"])

@@ -34,7 +34,7 @@ _PICTURES: Final = (
         "pareto.png",
         "What it visited",
         "Every architecture that the run evaluated, the later the darker, over the exact Pareto front of the whole "
-        "search space. Nothing can lie below the front.",
+        "search space. Nothing can lie below the front. Its points say what they are when the pointer is on them.",
     ),
     (
         "architecture.png",
@@ -72,9 +72,9 @@ def write_report(folder: Path) -> Path:
         "cards": _cards(summary),
         "table": _table(config, summary),
         "names": _names(summary),
-        "wide": pictures[2],
+        "wide": f'<div class="wide">{pictures[2]}</div>',
         "pair": pictures[0] + pictures[1],
-        "optimum": pictures[3],
+        "optimum": f'<div class="wide">{pictures[3]}</div>',
         "optimum_title": escape(summary.optimum_title),
         "command": escape(config.command),
         "config": escape(config.to_json()),
@@ -122,9 +122,10 @@ def _cards(summary: RunSummary) -> str:
 
 def _table(config: RunConfig, summary: RunSummary) -> str:
     entries = summary.architectures
-    head = "".join(f"<th>{escape(_name(name, summary))}</th>" for name in entries)
-    rows = [_row("Regret", [(f"{entry.regret:.6f}", "") for entry in entries.values()], "")]
-    rows.append(_row("Reward", [(f"{entry.reward:.6f}", "") for entry in entries.values()], ""))
+    names = [_name(name, summary) for name in entries]
+    head = "".join(f'<th scope="col">{escape(name)}</th>' for name in names)
+    rows = [_row("Regret", names, [(f"{entry.regret:.6f}", "") for entry in entries.values()], "")]
+    rows.append(_row("Reward", names, [(f"{entry.reward:.6f}", "") for entry in entries.values()], ""))
     for key, metric in METRICS.items():
         if key in summary.optimum.metrics:
             limit = summary.limits.get(key)
@@ -133,9 +134,9 @@ def _table(config: RunConfig, summary: RunSummary) -> str:
                 value = entry.metrics[key]
                 kind = "" if limit is None else "good" if value <= limit else "bad"
                 cells.append((format_metric(key, value), kind))
-            rows.append(_row(metric.label, cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
+            rows.append(_row(metric.label, names, cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
     evaluations = [(f"{entry.evaluations:,}" if entry.evaluations else "–", "") for entry in entries.values()]
-    rows.append(_row("Evaluations", evaluations, f"≤ {config.budget:,}"))
+    rows.append(_row("Evaluations", names, evaluations, f"≤ {config.budget:,}"))
     return f"<table><thead><tr><th></th>{head}<th>limit</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
@@ -143,9 +144,14 @@ def _name(entry: str, summary: RunSummary) -> str:
     return summary.optimum_title if entry == "optimum" else _NAMES[entry]
 
 
-def _row(label: str, cells: list[tuple[str, str]], limit: str) -> str:
-    inner = "".join(f'<td class="{kind}">{escape(text)}</td>' for text, kind in cells)
-    return f"<tr><th>{escape(label)}</th>{inner}<td>{escape(limit)}</td></tr>"
+def _row(label: str, names: list[str], cells: list[tuple[str, str]], limit: str) -> str:
+    """Write a row; on a phone, where it is a block, every cell says of which architecture it is."""
+    inner = "".join(
+        f'<td class="{kind}"><span>{escape(name)}</span><span>{escape(text)}</span></td>'
+        for name, (text, kind) in zip(names, cells, strict=True)
+    )
+    last = f"<td><span>limit</span><span>{escape(limit)}</span></td>" if limit else "<td></td>"
+    return f'<tr><th scope="row"><span>{escape(label)}</span></th>{inner}{last}</tr>'
 
 
 def _names(summary: RunSummary) -> str:
@@ -156,9 +162,16 @@ def _names(summary: RunSummary) -> str:
 
 
 def _figure(path: Path, title: str, caption: str) -> str:
-    data = base64.b64encode(path.read_bytes()).decode("ascii")
+    drawn = path.with_suffix(".svg")
+    if drawn.is_file():
+        # Its points say what they are: it has to stand in the page itself.
+        picture = drawn.read_text(encoding="utf-8")
+        picture = picture[picture.index("<svg") :].replace("<svg", f'<svg role="img" aria-label="{escape(title)}"', 1)
+    else:
+        data = base64.b64encode(path.read_bytes()).decode("ascii")
+        picture = f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
     return (
         f"<figure><h2>{escape(title)}</h2>"
-        f'<img alt="{escape(title)}" src="data:image/png;base64,{data}">'
+        f'<div class="picture scroll drawn" tabindex="0" role="region" aria-label="{escape(title)}">{picture}</div>'
         f"<figcaption>{escape(caption)}</figcaption></figure>"
     )

@@ -5,22 +5,31 @@ Matplotlib is loaded by the first picture.
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.console import format_metric
+from hwgpt_gym.files import write_text
 from hwgpt_gym.metrics import METRICS
 from hwgpt_gym.optimum.front import ParetoFront
 from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, new_figure, save_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from hwgpt_gym.agents.result import SearchResult
     from hwgpt_gym.optimum import Optimum
 
+
+_FRONT: Final = "front"
+"""The id that :func:`~hwgpt_gym.plotting.plot_front` gives the front's points."""
+
+_SVG: Final = "http://www.w3.org/2000/svg"
 
 _SIZE: Final = (5.8, 4.4)
 """Inches; the report shows the charts side by side, where smaller ones have larger letters."""
@@ -79,7 +88,7 @@ def save_pareto_picture(
     Args:
         bench: The benchmark of the front.
         front: The front, of two metrics.
-        path: Where to, in the format of its suffix.
+        path: Where to, in the format of its suffix; of an SVG, the front's points say what they are.
         result: The run: everything it evaluated, its best and its limits.
         optimum: The optimum of the run's objective.
 
@@ -99,7 +108,39 @@ def save_pareto_picture(
         axes.plot(point[cost], point[quality], "o", color=GREEN, markersize=6, markeredgecolor="white", zorder=5,
                   label="best found")  # fmt: skip
     axes.legend(frameon=False, fontsize=9)
-    save_figure(figure, path)
+    if path.suffix.lower() == ".svg":
+        _save_with_titles(figure, front, path)
+    else:
+        save_figure(figure, path)
+
+
+def _save_with_titles(figure: Figure, front: ParetoFront, path: Path) -> None:
+    """Write a figure as SVG in which every point of the front has a title, which browsers show."""
+    from xml.etree import ElementTree
+
+    from matplotlib import rc_context
+
+    ElementTree.register_namespace("", _SVG)
+    ElementTree.register_namespace("xlink", "http://www.w3.org/1999/xlink")
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": _FRONT}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None})
+    tree = ElementTree.fromstring(buffer.getvalue())
+    (group,) = (element for element in tree.iter(f"{{{_SVG}}}g") if element.get("id") == _FRONT)
+    for path_of_point in group.iter(f"{{{_SVG}}}path"):
+        # A style of its own would keep the page from giving points a greater reach than they have ink.
+        path_of_point.attrib.pop("style", None)
+    for metadata in tree.findall(f"{{{_SVG}}}metadata"):
+        tree.remove(metadata)
+    for point, architecture, values in zip(
+        group.iter(f"{{{_SVG}}}use"), front.architectures, front.values.tolist(), strict=True
+    ):
+        written = (
+            f"{METRICS[key].label} {format_metric(key, value)}"
+            for key, value in zip(front.metrics, values, strict=True)
+        )
+        ElementTree.SubElement(point, f"{{{_SVG}}}title").text = "\n".join([*written, str(architecture)])
+    write_text(path, ElementTree.tostring(tree, encoding="unicode"))
 
 
 def _draw_visited(axes: Axes, figure: Any, bench: Benchmark, front: ParetoFront, result: SearchResult) -> None:

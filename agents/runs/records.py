@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import platform
 import shlex
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, ClassVar, Final, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -88,7 +90,14 @@ class RunConfig:
         make_agent(self.agent, **self.settings)
 
     @classmethod
-    def of(cls, verb: Verb, agent: str, problem: SearchProblem, target: float | None = None) -> RunConfig:
+    def of(
+        cls,
+        verb: Verb,
+        agent: str,
+        problem: SearchProblem,
+        target: float | None = None,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ) -> RunConfig:
         """Describe the search of a problem by an agent, with the settings that it takes there.
 
         Args:
@@ -96,14 +105,15 @@ class RunConfig:
             agent: The agent's name.
             problem: The problem, of one device.
             target: The regret to reach.
+            settings: Those of the agent that are not its defaults.
 
         Raises:
-            ValueError: If there is no such agent, the problem has no device, or the target is not legal.
+            ValueError: If there is no such agent or setting, the problem has no device, or the target is not legal.
         """
         device = problem.benchmark.device
         if device is None:
             raise ValueError(f"a run needs a benchmark of one device, got {echo(problem.benchmark)}")
-        resolved = make_agent(agent).resolve(problem)
+        resolved = make_agent(agent, **settings).resolve(problem)
         return cls(
             verb=verb,
             agent=agent,

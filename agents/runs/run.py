@@ -290,7 +290,8 @@ def save_run(run: Run, summary: RunSummary, folder: Path) -> Path:
     save_learning_curve(result, optimum, folder / "learning_curve.png", target=config.target, random=run.random)
     bounded = next(iter(optimum.objective.limits), "latency_ms")
     front = pareto_front(config.benchmark, ("perplexity", bounded))
-    save_pareto_picture(config.benchmark, front, folder / "pareto.png", result=result, optimum=optimum)
+    for name in ("pareto.png", "pareto.svg"):
+        save_pareto_picture(config.benchmark, front, folder / name, result=result, optimum=optimum)
     for name, architecture in (("architecture", result.best), ("optimum", optimum.architecture)):
         save_architecture(architecture, config.device, config.objective, folder / f"{name}.png")
     return write_report(folder)

@@ -19,7 +19,20 @@ from typing import Annotated, Final
 
 import typer
 
-from hwgpt_gym.cli import amortised, leaderboards, lookup, measure, optimum, policies, profile, search, table
+from hwgpt_gym.cli import (
+    amortised,
+    demo,
+    explore,
+    leaderboards,
+    lookup,
+    measure,
+    offline,
+    optimum,
+    policies,
+    profile,
+    search,
+    table,
+)
 from hwgpt_gym.cli.options import INTERRUPTED
 from hwgpt_gym.console import messages
 from hwgpt_gym.version import __version__
@@ -63,7 +76,8 @@ def _root(
         typer.echo(context.get_help())
 
 
-for module in (lookup, table, optimum, search, policies, amortised, leaderboards, measure, profile):
+MODULES = (lookup, table, optimum, explore, search, demo, policies, amortised, leaderboards, measure, offline, profile)
+for module in MODULES:
     module.register(app)
 
 

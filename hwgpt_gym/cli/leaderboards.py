@@ -30,7 +30,7 @@ def leaderboard(
         list[str] | None,
         typer.Option(
             "--suite",
-            help="smoke, quick, policies, models or full; may be repeated.",
+            help="core (the default), another name that completion lists, or all of the published ones; repeatable.",
             autocompletion=complete_suite,
         ),
     ] = None,
@@ -55,6 +55,13 @@ def leaderboard(
     page: Annotated[
         Path | None, typer.Option("--page", help="The page to write; by default leaderboard.md in the folder.")
     ] = None,
+    finished: Annotated[
+        bool, typer.Option("--finished", help="Run nothing: write the page of what is on disk, and say what is not.")
+    ] = False,
+    submission: Annotated[
+        list[Path] | None,
+        typer.Option("--submission", help="A folder of result files that somebody else made; may be repeated."),
+    ] = None,
     workers: Workers = None,
     ray: Annotated[
         bool, typer.Option("--ray", help="Run the searches as Ray tasks, on this machine or at the address.")
@@ -66,13 +73,14 @@ def leaderboard(
 ) -> None:
     """Rank agents by regret: run every search that is not on disk yet, then write tables and figures.
 
-    A search's file is written when it ends, so that after Ctrl-C the same command goes on.
+    A search's file is written when it ends, so that after Ctrl-C the same command goes on. A page that is there keeps
+    its text: what stands between its markers is replaced.
 
     Example: hwgpt-gym leaderboard --agent random_search=1000 --agent local_search=1000 --device a6000 --seeds 3
     """
     from hwgpt_gym.agents.leaderboard.execute import run_leaderboard
     from hwgpt_gym.agents.leaderboard.page import write_report
-    from hwgpt_gym.agents.leaderboard.suites import get_suite
+    from hwgpt_gym.agents.leaderboard.suites import PUBLISHED, get_suite
 
     if suite and agent:
         raise ValueError("--suite and --agent exclude each other")
@@ -94,14 +102,19 @@ def leaderboard(
             str(seeds),
         ]
     else:
-        refuse_options(context, ("device", "scale", "limit", "seeds"), "with --agent; a suite has its own")
-        suites = [get_suite(name) for name in suite or ["quick"]]
-        words = [word for item in suites for word in ("--suite", item.name)]
+        refuse_options(context, ("scale", "limit", "seeds"), "with --agent; a suite has its own")
+        names = suite or ["core"]
+        chosen = dict.fromkeys(item for name in names for item in (PUBLISHED if name == "all" else [name]))
+        suites = [get_suite(name).on(device) if device else get_suite(name) for name in chosen]
+        words = [word for name in names for word in ("--suite", name)]
+        words += [word for name in device or () for word in ("--device", name)]
     words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
-    for item in suites:
+    words += [word for path in submission or () for word in ("--submission", str(path))]
+    for item in () if finished else suites:
         run_leaderboard(item, folder, workers=workers, ray=(address or "local") if ray else None)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
-    written = write_report(suites, folder, page or folder / "leaderboard.md", command=command)
+    page = page or folder / "leaderboard.md"
+    written = write_report(suites, folder, page, command=command, partial=finished, submissions=submission or ())
     output.print(f"Leaderboard: {written}", soft_wrap=True)
 
 

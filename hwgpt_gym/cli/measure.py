@@ -183,7 +183,7 @@ def worlds(
 def report(
     dataset: DatasetFolder = None,
     page: Annotated[
-        Path, typer.Option("--page", help="The Markdown page whose marked sections are written anew.")
+        Path, typer.Option("--page", help="The page whose marked sections are written anew, with worlds.md beside it.")
     ] = Path("docs/surrogates.md"),
 ) -> None:
     """Score the surrogates on held-out architectures; write tables and figures into the model card.
@@ -193,8 +193,9 @@ def report(
     from hwgpt_gym.dataset.measurements import load_dataset
     from hwgpt_gym.fitting.model_card import write_report
 
-    if not check_destination(page, (".md",), name="--page").is_file():
-        raise ValueError(f"--page must be a page with marked sections, {str(page)!r} does not exist")
+    for path in (check_destination(page, (".md",), name="--page"), page.with_name("worlds.md")):
+        if not path.is_file():
+            raise ValueError(f"--page must be a page with marked sections, {str(path)!r} does not exist")
     measurements = load_dataset(dataset)
     with _status() as show:
         scores = write_report(measurements, page, show)

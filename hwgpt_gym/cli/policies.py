@@ -140,7 +140,8 @@ def _train_amortised(scale: str, budget: int | None, seed: int, folder: Path | N
                 messages.print(f"iteration {iteration} of {settings.iterations}: mean regret {regret:.5f}")
 
         policy = settings.train(path, show, start)
-    save_policy(policy, path / POLICY, {"settings": asdict(settings), "start": "" if start is None else "s"})
+    given = {name: value for name, value in asdict(settings).items() if value is not None}
+    save_policy(policy, path / POLICY, {"settings": given, "start": "" if start is None else "s"})
     output.print(f"Policy: {path / POLICY}", soft_wrap=True)
 
 

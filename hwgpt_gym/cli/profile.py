@@ -120,7 +120,7 @@ def run(
     }
     runner = _backend(made, backend, command, conditions)
     interrupted = False
-    with _watching(made, minutes) as watch:
+    with watching(made, minutes) as watch:
         try:
             progress = measure(made, str(log_path), runner, minutes, protocol, seed, watch)  # type: ignore[arg-type]
         except KeyboardInterrupt:
@@ -160,7 +160,7 @@ def _backend(plan: Plan, backend: str, command: str | None, conditions: dict[str
 
 
 @contextmanager
-def _watching(plan: Plan, minutes: float) -> Iterator[Callable[[Progress], None]]:
+def watching(plan: Plan, minutes: float) -> Iterator[Callable[[Progress], None]]:
     """Show what is measured, how noisy, what is known, and the minutes left: in place on a terminal only."""
     if not messages.is_terminal:
         messages.print(f"measuring {len(plan.measured)} architectures for {minutes:g} minutes", soft_wrap=True)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli.completion import complete_agent
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -17,12 +20,10 @@ from hwgpt_gym.cli.options import (
     Constraint,
     Device,
     DeviceScale,
-    Folder,
     Json,
     Name,
     PenaltyForm,
     Seed,
-    Target,
     Weight,
     make_benchmark,
     make_objective,
@@ -40,6 +41,10 @@ def search(
         str,
         typer.Option("--agent", "-a", help="The agent; a wrong name lists all.", autocompletion=complete_agent),
     ] = "regularized_evolution",
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the agent, NAME=VALUE, such as warm_start=16. May be repeated."),
+    ] = None,
     budget: Budget = 1_000,
     device: Device = "a6000",
     scale: DeviceScale = None,
@@ -72,7 +77,8 @@ def search(
     if result:
         check_destination(result, (".parquet", ".csv"), name="--output")
     objective = make_objective(constraint, penalty, weight, confidence)
-    config = RunConfig.of("search", agent, SearchProblem(make_benchmark(scale, device), objective, budget, seed))
+    problem = SearchProblem(make_benchmark(scale, device), objective, budget, seed)
+    config = RunConfig.of("search", agent, problem, settings=_settings(agent, setting or []))
     run = perform(config, messages)
     if result:
         run.result.save(result, run.optimum)
@@ -92,6 +98,26 @@ def search(
         raise typer.Exit(INTERRUPTED)
 
 
+def _settings(agent: str, texts: Sequence[str]) -> dict[str, Any]:
+    """Read settings of an agent, whose values are JSON, or else texts."""
+    from hwgpt_gym.agents import make_agent
+
+    settings: dict[str, Any] = {}
+    for text in texts:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise ValueError(f"--set must be NAME=VALUE, such as warm_start=16, got {echo(text)}")
+        try:
+            settings[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            settings[name] = value
+    try:
+        make_agent(agent, **settings)
+    except TypeError as error:
+        raise ValueError(f"--set: {error}") from None
+    return settings
+
+
 def _hypervolume_ratio(run: Run) -> dict[str, float]:
     """Return how much of the exact front's hypervolume a multi-objective agent has found."""
     import numpy as np
@@ -106,35 +132,6 @@ def _hypervolume_ratio(run: Run) -> dict[str, float]:
     values = np.stack([result.metrics[key] for key in result.trade_off], axis=1)
     front = pareto_front(benchmark, result.trade_off).values
     return {"hypervolume_ratio": hypervolume_ratio(values, front, box(benchmark, result.trade_off))}
-
-
-def demo(
-    device: Device = "a6000",
-    scale: DeviceScale = None,
-    constraint: Constraint = ["latency_ms=p40"],  # noqa: B006
-    budget: Annotated[int, typer.Option("--budget", help="The evaluations after which it gives up.")] = 50_000,
-    target: Target = 0.001,
-    seed: Seed = 0,
-    folder: Folder = None,
-) -> None:
-    """Train PPO until it stands within the target of the certified optimum, and write a report.
-
-    Exit code 1 if it does not get there within the budget.
-
-    Example: hwgpt-gym demo --device h100 --constraint latency_ms=p30
-    """
-    from hwgpt_gym.agents import SearchProblem
-    from hwgpt_gym.agents.runs.records import RunConfig
-    from hwgpt_gym.agents.runs.run import perform_into_folder
-
-    objective = make_objective(constraint, DEFAULT_PENALTY, None)
-    problem = SearchProblem(make_benchmark(scale, device), objective, budget, seed)
-    config = RunConfig.of("demo", "ppo", problem, target)
-    summary = perform_into_folder(config, folder, output)
-    if summary.interrupted:
-        raise typer.Exit(INTERRUPTED)
-    if not summary.reached:
-        raise typer.Exit(1)
 
 
 def render(
@@ -178,13 +175,14 @@ def validate(
             raise ValueError(f"{path} is no file")
         result = validate_result(path)
         claims = {key: value for key, value in result.claims.items() if key != "best_architecture"}
-        checked.append({"file": str(path), "agent": result.agent, "evaluations": len(result), **floats(claims)})
+        about = {"file": str(path), "task": result.task, "agent": result.agent, "evaluations": len(result)}
+        checked.append({**about, **floats(claims)})
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
+    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
 
 
 def _cell(value: object) -> str:
@@ -193,5 +191,5 @@ def _cell(value: object) -> str:
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this module."""
-    for command in (search, render, validate, demo):
+    for command in (search, render, validate):
         app.command(rich_help_panel="Search and train")(command)

@@ -1,13 +1,12 @@
-"""Report how good the surrogates are: the tables and figures of ``docs/surrogates.md``.
+"""Report how good the surrogates are: the tables and figures of ``docs/surrogates.md`` and ``docs/worlds.md``.
 
-Everything is computed on architectures that were kept out of the fit. The page's text is written by hand; the report
+Everything is computed on architectures that were kept out of the fit. The pages' text is written by hand; the report
 replaces what stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 """
 
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -17,6 +16,7 @@ from hwgpt_gym.devices import DEVICES, memory_conditions
 from hwgpt_gym.files import write_text
 from hwgpt_gym.fitting import figures
 from hwgpt_gym.fitting.world_card import certainty_rows, coverage_rows, model_form_rows, upstream_rows
+from hwgpt_gym.markdown import markdown_table, replace_section
 from hwgpt_gym.metrics import DEVICE_METRICS, MEMORY_METRICS
 from hwgpt_gym.search_space import SEARCH_SPACES
 from hwgpt_gym.surrogates.worlds import load_worlds
@@ -33,26 +33,27 @@ REFERENCE_TAUS: Final = {
 def write_report(
     dataset: Dataset, page: str | os.PathLike[str], progress: Callable[[str], None] | None = None
 ) -> pandas.DataFrame:
-    """Score fits on held-out architectures and write tables and figures into a page.
+    """Score fits on held-out architectures and write tables and figures into two pages.
 
     Args:
         dataset: The measurements.
-        page: The Markdown page with the markers; figures go to the folder ``figures`` beside it.
+        page: The Markdown page with the markers; those of worlds are in ``worlds.md`` beside it, and figures go to
+            the folder ``figures`` there.
         progress: Called with a line before each piece of work.
 
     Returns:
         The scores, a row per scale, device and metric.
 
     Raises:
-        FileNotFoundError: If the page does not exist.
-        ValueError: If it lacks a marker.
+        FileNotFoundError: If a page does not exist.
+        ValueError: If one lacks a marker.
     """
     import pandas
 
     from hwgpt_gym.fitting.fit import score_scale
 
-    path = Path(page)
-    text = path.read_text(encoding="utf-8")
+    path, beside = Path(page), Path(page).with_name("worlds.md")
+    text, text_beside = (file.read_text(encoding="utf-8") for file in (path, beside))
     report = progress or (lambda line: None)
     scores = pandas.concat([score_scale(dataset[scale], report) for scale in dataset], ignore_index=True)
     tables = {
@@ -64,7 +65,7 @@ def write_report(
     }
     report("solving posterior worlds")
     worlds = [load_worlds(scale) for scale in dataset]
-    tables |= {
+    tables_beside = {
         "worlds": markdown_table(*coverage_rows(worlds)),
         "model_form": markdown_table(*model_form_rows(worlds)),
         "certainty": markdown_table(*certainty_rows(dataset)),
@@ -72,6 +73,8 @@ def write_report(
     }
     for name, table in tables.items():
         text = replace_section(text, name, table)
+    for name, table in tables_beside.items():
+        text_beside = replace_section(text_beside, name, table)
     folder = path.parent / "figures"
     folder.mkdir(exist_ok=True)
     report("drawing figures")
@@ -79,26 +82,8 @@ def write_report(
     figures.draw_drift(dataset["s"], "cpu_amd_7513", "energy_j", folder / "surrogates_drift.png")
     figures.draw_calibration(dataset, folder / "surrogates_calibration.png")
     write_text(path, text)
+    write_text(beside, text_beside)
     return scores
-
-
-def replace_section(text: str, name: str, content: str) -> str:
-    """Replace what stands between a section's two markers.
-
-    Raises:
-        ValueError: If the text does not have both markers, once each.
-    """
-    pattern = re.compile(rf"(<!-- begin {name} -->\n).*?(<!-- end {name} -->)", re.DOTALL)
-    replaced, found = pattern.subn(lambda match: f"{match[1]}{content.rstrip()}\n{match[2]}", text)
-    if found != 1:
-        raise ValueError(f"the page must have '<!-- begin {name} -->' and '<!-- end {name} -->' once, found {found}")
-    return replaced
-
-
-def markdown_table(header: list[str], rows: list[list[str]]) -> str:
-    """Format a Markdown table, numbers to the right."""
-    rule = ["---" if column == 0 else "---:" for column in range(len(header))]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rule, *rows))
 
 
 def read_reference_scores(dataset: Dataset) -> dict[tuple[str, str, str], dict[str, float]]:

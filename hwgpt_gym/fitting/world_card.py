@@ -1,4 +1,4 @@
-"""The tables of ``docs/surrogates.md`` about posterior worlds and about upstream's predictor at exact fronts."""
+"""The tables of ``docs/worlds.md`` about posterior worlds and about upstream's predictor at exact fronts."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def from_configspace(configspace: ConfigurationSpace) -> SearchSpace:
         if _parts(to_configspace(space)) == _parts(configspace):
             return space
     raise ValueError(
-        f"configspace must have the hyperparameters and conditions of one of the scales {sorted(SEARCH_SPACES)}, "
+        f"configspace must have the hyperparameters and conditions of one of the scales {list(SEARCH_SPACES)}, "
         f"got {len(configspace)} hyperparameters in {configspace.name!r}"
     )
 

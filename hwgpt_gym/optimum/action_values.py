@@ -3,7 +3,7 @@
 For a partial architecture the best completion follows from the same facts as the optimum itself: costs depend on counts
 alone, and :mod:`hwgpt_gym.surrogates.suffix_tables` knows what the remaining layers of a chain add at least to
 log-perplexity, for every combination of their counts. The choices of one decision share all the work but its last step;
-``docs/optimum.md`` has the recurrence and how it is batched.
+``docs/action_values.md`` has the recurrence and how it is batched.
 """
 
 from __future__ import annotations

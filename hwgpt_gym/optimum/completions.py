@@ -1,6 +1,6 @@
 """The best completions of many partial architectures that stand at the same decision.
 
-What :mod:`hwgpt_gym.optimum.action_values` does for each decision in turn; ``docs/optimum.md`` has the formulas.
+What :mod:`hwgpt_gym.optimum.action_values` does for each decision in turn; ``docs/action_values.md`` has the formulas.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -76,6 +76,15 @@ class Surrogates:
         for name, axis in axes.items():
             if axis != (len(self.devices),):
                 raise ValueError(f"{name} must be of the {len(self.devices)} devices {list(self.devices)}, has {axis}")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The SHA-256 of all arrays and their names: other numbers are other surrogates."""
+        digest = hashlib.sha256(f"{self.space.scale} {' '.join(self.devices)}".encode())
+        for name, model in sorted(_models(self).items()):
+            for key, array in sorted(_arrays(model).items()):
+                digest.update(f"{name}.{key} {_digest(array)}\n".encode())
+        return digest.hexdigest()
 
     def index_of(self, device: str) -> int:
         """Return the position of a device in the arrays.

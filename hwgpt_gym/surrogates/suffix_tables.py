@@ -2,7 +2,7 @@
 
 :mod:`hwgpt_gym.surrogates.chain_tables` solves whole chains from the first layer on. Here the same recurrence runs
 backwards: for every layer, every choice of the two layers before it and every combination of counts that the remaining
-layers can have, the least sum of these layers' terms. ``docs/optimum.md`` has the formula.
+layers can have, the least sum of these layers' terms. ``docs/action_values.md`` has the formula.
 """
 
 from __future__ import annotations

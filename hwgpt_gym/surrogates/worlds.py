@@ -3,7 +3,7 @@
 A file a scale holds what each world adds to the shipped ("nominal") models of log-perplexity and accuracy, as few
 half-precision numbers (:func:`~hwgpt_gym.surrogates.centred.pack`); nothing reads it unless a world is asked for.
 World ``2 i`` adds the ``i``-th deviation, world ``2 i + 1`` takes it off: their mean is the nominal model.
-``docs/surrogates.md`` says how worlds are drawn, what they cover, and why their deviations count *model-form factor*
+``docs/worlds.md`` says how worlds are drawn, what they cover, and why their deviations count *model-form factor*
 times as much at the exact optimum.
 """
 

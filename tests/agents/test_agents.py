@@ -14,6 +14,7 @@ from hwgpt_gym.analytic import params
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import pareto_front, solve
 from hwgpt_gym.pareto import box, hypervolume_ratio
+from hwgpt_gym.search_space import EMBED_DIM
 
 BENCHMARK = Benchmark("s", "a6000")
 OBJECTIVE = Objective({"latency_ms": "p50"})
@@ -21,9 +22,12 @@ OPTIMUM = solve(BENCHMARK, OBJECTIVE)
 
 # Small enough to be quick, and no multiple of any batch.
 BUDGETS = {"tpe": 33, "mo_tpe": 33, "gp": 6, "gp_ehvi": 6, "gp_lsbo": 6, "gp_rsbo": 6, "exact": 1}
+BUDGETS["amortised_beam"] = 16
+UNSEEDED = ("exact", "amortised_beam")
 SETTINGS: dict[str, dict[str, Any]] = {
     **{name: {"startup_trials": 4} for name in ("tpe", "mo_tpe", "gp", "gp_ehvi", "gp_lsbo", "gp_rsbo")},
     **{name: {"num_envs": 16, "batch_size": 108} for name in ("ppo", "maskable_ppo")},
+    "edit_ppo": {"num_envs": 16, "n_steps": 4, "batch_size": 32},
 }
 
 
@@ -46,11 +50,14 @@ def test_budget_determinism_and_record(name: str) -> None:
     assert (first.regret(OPTIMUM) >= 0.0).all()
     assert (len(first.greedy_reward) > 0) == AGENTS[name].has_policy
     assert first.agent == name
-    if name != "exact":
+    if name not in UNSEEDED:
         assert not np.array_equal(first.encoded, run(name, seed=1).encoded)
 
 
-@pytest.mark.parametrize("name", ["local_search", "regularized_evolution", "params_proxy", "nsga2", "reinforce_lstm"])
+@pytest.mark.parametrize(
+    "name",
+    ["local_search", "regularized_evolution", "stratified_evolution", "params_proxy", "nsga2", "reinforce_lstm"],
+)
 def test_budget_is_spent_at_scale_m(name: str) -> None:
     assert len(run(name, scale="m", budget=151)) == 151
 
@@ -58,6 +65,26 @@ def test_budget_is_spent_at_scale_m(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in AGENTS if name != "exact"])
 def test_a_budget_of_one(name: str) -> None:
     assert len(run(name, budget=1)) == 1
+
+
+def test_the_amortised_beam_needs_a_handful_of_evaluations_and_a_limit() -> None:
+    result = run("amortised_beam", budget=1_000)
+    assert len(result) == 16
+    assert result.regret(OPTIMUM)[-1] < 0.005
+    assert OBJECTIVE.bind(BENCHMARK).evaluate(result.metrics).feasible.all()
+    with pytest.raises(ValueError, match="needs one or two limited costs"):
+        make_agent("amortised_beam").run(SearchProblem(BENCHMARK, Objective({}), 16))
+
+
+def test_editing_changes_one_decision_at_a_time() -> None:
+    agent = make_agent("edit_ppo", num_envs=1, n_steps=8, batch_size=8, max_steps=10)
+    encoded = agent.run(SearchProblem(BENCHMARK, OBJECTIVE, 33)).encoded
+    # A start, ten changes, another start. A change of the depth shows or hides the layers between.
+    both = (encoded[1:] != -1) & (encoded[:-1] != -1)
+    changes = ((encoded[1:] != encoded[:-1]) & both).sum(axis=1)
+    begins = np.arange(len(changes)) % 11 == 10
+    assert (changes[~begins] == 1).all()
+    assert (changes[begins] > 5).all()
 
 
 def test_the_callback_sees_progress_and_may_stop() -> None:
@@ -82,7 +109,12 @@ def test_the_callback_sees_progress_and_may_stop() -> None:
         ("local_search", {"restart_probability": 1.5}, "restart_probability must be a number from 0.0 to 1.0"),
         ("local_search", {"perturbation": 0}, "perturbation"),
         ("local_search", {"initial_samples": 0}, "initial_samples"),
+        ("local_search", {"warm_start": -1}, "warm_start must be an integer from 0 to 10,?000"),
         ("regularized_evolution", {"population_size": 1}, "population_size"),
+        ("regularized_evolution", {"warm_start": 51}, "warm_start must be at most population_size = 50"),
+        ("finetuned_ppo", {"batch_size": 1}, "batch_size"),
+        ("finetuned_ppo", {"learning_rate": 0.0}, "learning_rate"),
+        ("finetuned_ppo", {"beam": -1}, "beam"),
         ("regularized_evolution", {"sample_size": 51}, "sample_size must be at most population_size = 50"),
         ("mo_regularized_evolution", {"mutations": 0}, "mutations"),
         ("params_proxy", {"shrinkage": 0.0}, "shrinkage"),
@@ -135,6 +167,64 @@ def test_search_beats_random_search() -> None:
     }
     assert regrets["local_search"] < regrets["random_search"]
     assert regrets["regularized_evolution"] < regrets["random_search"]
+
+
+def test_stratified_evolution_finds_the_width_of_the_optimum_under_low_limits() -> None:
+    objective = Objective({"latency_ms": "p20"})
+    optimum, regrets = solve(BENCHMARK, objective), {}
+    for name in ("regularized_evolution", "stratified_evolution"):
+        results = [make_agent(name).run(SearchProblem(BENCHMARK, objective, 1_500, seed)) for seed in range(3)]
+        regrets[name] = np.mean([result.regret(optimum)[-1] for result in results])
+    widths = results[-1].encoded[:, EMBED_DIM]
+    # A population each, in turn.
+    np.testing.assert_array_equal(widths, np.arange(1_500) % 3)
+    assert regrets["stratified_evolution"] < 0.5 * regrets["regularized_evolution"]
+
+
+WARM: dict[str, dict[str, Any]] = {
+    "local_search": {"swaps": True},
+    "regularized_evolution": {},
+    "stratified_evolution": {},
+}
+
+
+@pytest.mark.parametrize("name", WARM)
+def test_a_warm_start_begins_with_samples_of_the_policy(name: str) -> None:
+    warm, cold = run(name, warm_start=8, **WARM[name]), run(name, **WARM[name])
+    assert len(warm) == len(cold)
+    assert warm.settings["warm_start"] == 8
+    assert len(np.unique(warm.encoded[:8], axis=0)) == 8
+    bound = OBJECTIVE.bind(BENCHMARK)
+    assert bound.evaluate(BENCHMARK.evaluate(warm.encoded[:8], bound.metrics)).feasible.all()
+    assert warm.regret(OPTIMUM)[7] < 0.1 * cold.regret(OPTIMUM)[7]
+    np.testing.assert_array_equal(warm.encoded, run(name, warm_start=8, **WARM[name]).encoded)
+    with pytest.raises(ValueError, match="one or two limited costs"):
+        make_agent(name, warm_start=8).run(SearchProblem(BENCHMARK, Objective(), 10))
+
+
+def test_local_search_swaps_layers_at_no_cost() -> None:
+    distinct = {}
+    for swaps in (False, True):
+        result = run("local_search", swaps=swaps, initial_samples=1, restart_probability=0.0)
+        assert result.settings["swaps"] is swaps
+        parts = (result.encoded[:, :3], *BENCHMARK.space.counts(result.encoded))
+        distinct[swaps] = len(np.unique(np.concatenate(parts, axis=1), axis=0))
+    # Without swaps nearly every evaluation has costs of its own.
+    assert distinct[True] < 0.7 * distinct[False]
+
+
+def test_finetuned_ppo_improves_on_the_policy_and_keeps_limits() -> None:
+    objective = Objective({"latency_ms": "p30"})
+    benchmark = Benchmark("s", "rtx3080")
+    optimum = solve(benchmark, objective)
+    result = make_agent("finetuned_ppo", beam=1).run(SearchProblem(benchmark, objective, 400))
+    bound = objective.bind(benchmark)
+    assert bound.evaluate(benchmark.evaluate(result.encoded, bound.metrics)).feasible.all()
+    # The first evaluation is the policy's greedy episode.
+    assert result.greedy_regret(optimum)[0] == result.regret(optimum)[0] > 2.0 * result.regret(optimum)[-1]
+    assert result.greedy_regret(optimum)[-1] < result.greedy_regret(optimum)[0]
+    with pytest.raises(ValueError, match="one or two limited costs"):
+        make_agent("finetuned_ppo").run(SearchProblem(benchmark, Objective(), 10))
 
 
 def test_nsga2_beats_random_search_in_hypervolume() -> None:

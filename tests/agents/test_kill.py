@@ -102,7 +102,7 @@ def test_leaderboard(tmp_path: Path, rng: random.Random) -> None:
     before: dict[Path, int] = {}
     for _ in range(ROUNDS):
         kill(start(tmp_path, *arguments), rng.choice(SIGNALS), rng.uniform(1.0, 15.0))
-        after = {path: path.stat().st_mtime_ns for path in whole_files(tmp_path, "*.parquet")}
+        after = {path: path.stat().st_mtime_ns for path in whole_files(tmp_path, "*-run*.parquet")}
         assert before.items() <= after.items()
         for path in after.keys() - before.keys():
             validate_result(path)
@@ -110,7 +110,7 @@ def test_leaderboard(tmp_path: Path, rng: random.Random) -> None:
         read_sessions(tmp_path / "results")
     process = start(tmp_path, *arguments)
     assert process.wait(300) == 0
-    assert len(whole_files(tmp_path, "*.parquet")) == 2 * 4 * 2
+    assert len(whole_files(tmp_path, "*-run*.parquet")) == 2 * 4 * 2
     assert (tmp_path / "results" / "leaderboard.md").is_file()
 
 

@@ -94,9 +94,11 @@ def test_a_manipulated_evaluation_is_rejected(path: Path, column: str, value: fl
         ({"claims": {"optimum_reward": 0.1}}, "optimum_reward"),
         ({"claims": {"speed": 1.0}}, "claims 'speed', for which the file has no evidence"),
         ({"claims": {"best_architecture": OPTIMUM.architecture.to_string()}}, "best architecture is"),
-        ({"device": "a100"}, "latency_ms"),
+        ({"device": "a100"}, "is of the task HWGPT-v0/s/v100/.*, not of HWGPT-v0/s/a100/.*: they do not compare"),
+        ({"device": "a100", "task": ""}, "latency_ms"),
         ({"budget": 10}, "exceed the budget of 10"),
-        ({"objective": {"constraints": {"latency_ms": "p90"}}}, "reward"),
+        ({"objective": {"constraints": {"latency_ms": "p90"}}}, "they do not compare"),
+        ({"objective": {"constraints": {"latency_ms": "p90"}}, "task": ""}, "reward"),
         ({"schema": "another"}, "has the schema 'another'"),
     ],
 )

@@ -119,7 +119,7 @@ def test_ctrl_c_leaves_nothing_behind(tmp_path: Path) -> None:
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130
     assert complaint.splitlines()[-1] == "error: interrupted"
-    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["random_search-1000-seed0.parquet"]
+    assert [path.name for path in tmp_path.rglob("*.parquet")] == ["random_search-1000-run0.parquet"]
     assert not list(tmp_path.rglob(".*-*"))
     deadline = time.monotonic() + 20.0
     while _members(process.pid) and time.monotonic() < deadline:

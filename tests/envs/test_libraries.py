@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from gymnasium.envs.registration import EnvSpec
 
-from hwgpt_gym.envs.wrappers import ActionMaskObservation
+from hwgpt_gym.envs.wrappers import ActionMaskObservation, VectorActionMaskObservation
 
 
 @pytest.mark.parametrize("env_id", ["HWGPT-v0", "HWGPT-MO-v0"])
@@ -35,6 +35,39 @@ def test_keys_of_masks_can_be_chosen_and_survive_the_spec() -> None:
     assert again.observation_space == env.observation_space
     with pytest.raises(ValueError, match="must differ"):
         ActionMaskObservation(gym.make("HWGPT-v0"), observation_key="x", mask_key="x")
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
+@pytest.mark.parametrize("env_id", ["HWGPT-v0", "HWGPT-MO-v0", "HWGPT-Edit-v0"])
+def test_masks_stand_in_the_observations_of_vector_environments(env_id: str, mode: str) -> None:
+    options: dict[str, Any] = {"max_steps": 20} if env_id == "HWGPT-Edit-v0" else {}
+    envs = VectorActionMaskObservation(gym.make_vec(env_id, 3, autoreset_mode=mode, **options))
+    plain = gym.make_vec(env_id, 3, autoreset_mode=mode, **options)
+    observations, _ = envs.reset(seed=0)
+    expected, infos = plain.reset(seed=0)
+    plain.action_space.seed(0)
+    ends = 0
+    for _ in range(60):
+        assert envs.observation_space.contains(observations)
+        np.testing.assert_array_equal(observations["observations"], expected)
+        np.testing.assert_array_equal(observations["action_mask"], plain.unwrapped.action_masks())
+        actions = plain.action_space.sample()
+        observations, *_, told = envs.step(actions)
+        expected, _, terminations, truncations, infos = plain.step(actions)
+        ended = terminations | truncations
+        ends += ended.sum()
+        if "final_obs" in infos:
+            for lane in np.flatnonzero(ended):
+                last = told["final_obs"][lane]
+                assert envs.single_observation_space.contains(last)
+                np.testing.assert_array_equal(last["observations"], infos["final_obs"][lane])
+        if mode == "Disabled" and ended.any():
+            # One lane waits for no other: the masks of all lanes are told.
+            observations, _ = envs.reset(options={"reset_mask": ended})
+            expected, _ = plain.reset(options={"reset_mask": ended})
+    assert ends >= 3
+    with pytest.raises(ValueError, match="must differ"):
+        VectorActionMaskObservation(plain, observation_key="x", mask_key="x")
 
 
 def test_torchrl_steps_the_scalar_environment() -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from hwgpt_gym.envs.rllib import env_creator
-from hwgpt_gym.envs.wrappers import ActionMaskObservation
+from hwgpt_gym.envs.vector import HWGPTVectorEnv
+from hwgpt_gym.envs.wrappers import ActionMaskObservation, VectorActionMaskObservation
 
 
 def test_configuration_is_the_environments_arguments() -> None:
@@ -21,3 +22,11 @@ def test_configuration_is_the_environments_arguments() -> None:
     assert plain.unwrapped.bench.devices[0].name == "h100"
     with pytest.raises(TypeError, match="devise"):
         env_creator({"devise": "h100"})
+
+
+def test_number_of_lanes_asks_for_the_vector_environment() -> None:
+    envs = env_creator({"env_id": "HWGPT-Edit-v0", "max_steps": 5, "masks": True, "num_envs": 4})
+    assert isinstance(envs, VectorActionMaskObservation)
+    observations, _ = envs.reset(seed=0)
+    assert observations["action_mask"].shape == (4, 81)
+    assert type(env_creator({"num_envs": 2})) is HWGPTVectorEnv

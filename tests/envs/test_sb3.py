@@ -20,8 +20,11 @@ from hwgpt_gym.envs.vector import HWGPTVectorEnv
 CONTEXT: dict[str, Any] = {"device": "all", "constraint": {"latency_ms": ("p10", "p90")}}
 
 
-def make_dummy(num_envs: int, **options: Any) -> DummyVecEnv:
-    return DummyVecEnv([lambda: Monitor(gym.make("HWGPT-v0", **options)) for _ in range(num_envs)])
+EDIT: dict[str, Any] = {"env_id": "HWGPT-Edit-v0", "max_steps": 20}
+
+
+def make_dummy(num_envs: int, env_id: str = "HWGPT-v0", **options: Any) -> DummyVecEnv:
+    return DummyVecEnv([lambda: Monitor(gym.make(env_id, **options)) for _ in range(num_envs)])
 
 
 def check_equal(left: Any, right: Any) -> None:
@@ -33,7 +36,19 @@ def check_equal(left: Any, right: Any) -> None:
         np.testing.assert_array_equal(left, right)
 
 
-@pytest.mark.parametrize("options", [{}, {"scale": "m", "shaping": True}, {**CONTEXT, "noise": True}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"scale": "m", "shaping": True},
+        {**CONTEXT, "noise": True},
+        {"info_strings": False},
+        EDIT,
+        {**EDIT, **CONTEXT, "scale": "m", "noise": True},
+        {**EDIT, "info_strings": False},
+    ],
+    ids=str,
+)
 def test_bridge_equals_dummy(options: dict[str, Any]) -> None:
     bridge, dummy = make_vec_env(5, **options), make_dummy(5, **options)
     for venv in (bridge, dummy):
@@ -42,7 +57,7 @@ def test_bridge_equals_dummy(options: dict[str, Any]) -> None:
     rng = np.random.default_rng(0)
     ended = 0
     for _ in range(120):
-        actions = rng.integers(0, 3, 5)
+        actions = rng.integers(0, bridge.action_space.n, 5)
         *ours, infos = bridge.step(actions)
         *theirs, expected = dummy.step(actions)
         for left, right in zip(ours, theirs, strict=True):

@@ -128,6 +128,7 @@ def test_parents_are_not_changed() -> None:
     parents = BATCH.copy()
     SPACE.mutate(parents, np.random.default_rng(0), 5)
     SPACE.neighbours(parents[:1])
+    SPACE.swaps(parents[:1])
     SPACE.repair(parents)
     np.testing.assert_array_equal(parents, BATCH)
 

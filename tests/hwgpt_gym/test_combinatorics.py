@@ -41,10 +41,27 @@ def test_neighbours_are_all_single_changes() -> None:
     assert not (around == encoded).all(axis=1).any()
 
 
-def test_neighbours_are_those_of_one_architecture() -> None:
+def test_swaps_are_all_that_exchange_two_layers() -> None:
     space = SEARCH_SPACES["s"]
-    with pytest.raises(ValueError, match="one architecture, got 2"):
-        space.neighbours(space.sample(np.random.default_rng(0), 2))
+    encoded = space.sample(np.random.default_rng(3), 1)
+    swapped = space.validate(space.swaps(encoded))
+    layers = encoded[0, FIRST_LAYER:].reshape(-1, 2)[: int(space.n_layer(encoded)[0])]
+    expected = sum((own != other).sum() for own, other in itertools.combinations(layers, 2))
+    assert len(swapped) == expected > 20
+    assert len(np.unique(swapped, axis=0)) == len(swapped)
+    differences = swapped != encoded
+    np.testing.assert_array_equal(differences.sum(axis=1), 2)
+    assert not differences[:, :FIRST_LAYER].any()
+    for counts, own in zip(space.counts(swapped), space.counts(encoded), strict=True):
+        np.testing.assert_array_equal(counts, np.broadcast_to(own, counts.shape))
+    assert len(space.swaps(space.from_index([0]))) == 0
+
+
+def test_moves_are_those_of_one_architecture() -> None:
+    space = SEARCH_SPACES["s"]
+    for move in (space.neighbours, space.swaps):
+        with pytest.raises(ValueError, match="one architecture, got 2"):
+            move(space.sample(np.random.default_rng(0), 2))
 
 
 def test_numbers_count_a_tiny_space() -> None:

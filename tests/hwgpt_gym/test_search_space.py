@@ -161,7 +161,7 @@ NAME = VALID.to_string()
         ("", "form"),
         ("gpt", "form"),
         (NAME.replace("gpt", "bert"), "form"),
-        (NAME.replace("gpt-s", "gpt-x"), r"scale must be one of \['l', 'm', 's'\], got 'x'"),
+        (NAME.replace("gpt-s", "gpt-x"), r"scale must be one of \['s', 'm', 'l'\], got 'x'"),
         (NAME.replace("-True", "-true").replace("-False", "-false"), "bias must be"),
         (NAME.replace(f"-{VALID.embed_dim}-", "-100-", 1), r"embed_dim must be one of \[192, 384, 768\]"),
         (NAME.replace(f"gpt-s-{VALID.n_layer}-", "gpt-s-3-"), "must list 3 MLP ratios"),

@@ -12,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from hwgpt_gym import Benchmark
-from hwgpt_gym.agents import SearchProblem, validate_result
+from hwgpt_gym.agents import SearchProblem, SearchResult, validate_result
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.runs.display import RunDisplay, sparkline
 from hwgpt_gym.agents.runs.page import write_report
@@ -21,7 +21,7 @@ from hwgpt_gym.agents.runs.run import StoppableProblem, perform, run_folder
 from hwgpt_gym.cli import app as cli
 from hwgpt_gym.files import seal
 from hwgpt_gym.objective import Objective
-from hwgpt_gym.optimum import solve
+from hwgpt_gym.optimum import pareto_front, solve
 
 OBJECTIVE = Objective({"latency_ms": "p40"})
 
@@ -122,9 +122,15 @@ def test_report_opens_offline_and_shows_everything(demo):
     page = (folder / "report.html").read_text(encoding="utf-8")
     links = Links()
     links.feed(page)
-    assert len(links.found) == 4
+    assert len(links.found) == 3
     assert all(link.startswith("data:image/png;base64,") for link in links.found)
-    assert "url(" not in page
+    # What the drawing refers to stands in the page.
+    assert set(re.findall(r"url\((.)", page)) == {"#"}
+    assert all(f'id="{name}"' in page for name in re.findall(r"url\(#(\w+)\)", page))
+    assert all(link.startswith(("#", "data:image/")) for link in re.findall(r'xlink:href="([^"]*)"', page))
+    front = pareto_front(Benchmark("s", "a6000"))
+    assert page.count("<title>Perplexity ") == len(front)
+    assert all(f"{architecture}</title>" in page for architecture in front.architectures[::50])
     assert "@import" not in page
     assert "<!--" not in page.replace("<!DOCTYPE", "")
     for entry in read_record(RunSummary, folder / "summary.json").architectures.values():
@@ -168,6 +174,7 @@ def test_no_temporary_file_is_left(demo):
         "learning_curve.png",
         "optimum.png",
         "pareto.png",
+        "pareto.svg",
         "policy.safetensors",
         "random.parquet",
         "report.html",
@@ -232,6 +239,10 @@ def test_interrupt_before_the_first_evaluation_writes_nothing(tmp_path, monkeypa
     ("arguments", "expected"),
     [
         (["search", "--agent", "local_serch"], "local_search"),
+        (["search", "--agent", "local_search", "--set", "swap=true"], "no setting 'swap'"),
+        (["search", "--agent", "local_search", "--set", "swaps=on"], "swaps must be True or False, got 'on'"),
+        (["search", "--agent", "local_search", "--set", "swaps"], "--set must be NAME=VALUE"),
+        (["search", "--set", "warm_start=60"], "at most population_size"),
         (["search", "--budget", "0"], "budget"),
         (["search", "--seed", "-1"], "seed"),
         (["train", "--agent", "random_search"], "policy"),
@@ -240,7 +251,7 @@ def test_interrupt_before_the_first_evaluation_writes_nothing(tmp_path, monkeypa
         (["evaluate", "missing"], "no file"),
         (["validate", "missing.parquet"], "no file"),
         (["render", "gpt"], "gpt"),
-        (["leaderboard", "--suite", "quik"], "did you mean 'quick'"),
+        (["leaderboard", "--suite", "cora"], "did you mean 'core'"),
         (["leaderboard", "--agent", "local_search"], "AGENT=BUDGET"),
         (["dataset", "build", "missing", "there"], "no folder"),
         (["dataset", "check", "missing"], "missing"),
@@ -254,6 +265,15 @@ def test_wrong_input_is_told_in_one_line(tmp_path, monkeypatch, capsys, argument
     assert expected in captured.err
     assert captured.err.count("\n") == 1
     assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_the_agent_stand_in_the_result(tmp_path, capsys):
+    path = tmp_path / "warm.parquet"
+    settings = ["--set", "warm_start=4", "--set", "swaps=true"]
+    assert cli.run(["search", "--agent", "local_search", *settings, "--budget", "20", "--output", str(path)]) == 0
+    found = SearchResult.load(path).settings
+    assert (found["warm_start"], found["swaps"]) == (4, True)
+    capsys.readouterr()
 
 
 def test_search_scores_every_kind_of_agent(capsys):
@@ -280,7 +300,7 @@ def test_leaderboard_of_ones_own_agents(tmp_path):
     arguments = ["leaderboard", "--agent", "random_search=60", "--agent", "exact=1", "--device", "a6000"]
     assert cli.run([*arguments, "--seeds", "1", "--workers", "1", "--output", str(tmp_path)]) == 0
     assert "random_search" in (tmp_path / "leaderboard.md").read_text()
-    assert len(list(tmp_path.rglob("*.parquet"))) == 2
+    assert len(list(tmp_path.rglob("*-run0.parquet"))) == 2
 
 
 def test_display_on_a_terminal_shows_reward_architecture_and_regret():

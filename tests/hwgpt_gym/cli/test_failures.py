@@ -31,6 +31,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         "agents.runs.run.perform",
         "agents.ppo.contextual_training.train",
         "agents.leaderboard.execute.run_leaderboard",
+        "agents.leaderboard.page.write_report",
         "agents.ppo.study.run_study",
         "dataset.measurements.load_dataset",
         "envs.pictures.save_architecture",
@@ -94,9 +95,9 @@ def test_destinations_are_checked_before_the_work(
         (["train", "--agent", "contextual_ppo", "-c", "none"], "--constraint is taken only by other agents"),
         (["train", "--agent", "contextual_ppo", "--target", "0.001"], "--target is taken only by other agents"),
         (["leaderboard", "--suite", "smoke", "--seeds", "2"], "--seeds is taken only with --agent"),
-        (["leaderboard", "--device", "h100"], "--device is taken only with --agent"),
+        (["leaderboard", "--suite", "smoke", "--device", "h100"], "suite 'smoke' has no search on h100"),
         (["leaderboard", "-a", "exact=1", "-a", "exact=1"], "'exact=1' stands there 2 times"),
-        (["leaderboard", "-a", "exact=1", "-d", "a6000", "-d", "A6000"], "'a6000' stands there 2 times"),
+        (["leaderboard", "-a", "exact=1", "-d", "a6000", "-d", "A6000"], "latency_ms=p50' stands there 2 times"),
         (["query", NAME, "--seed", "1"], "--seed is taken only with --measure"),
         (["space", "--device", "h100"], "--device is taken only with --scale"),
         (["pareto", "--json", "--rows", "3"], "--rows is taken only without --json"),
@@ -116,7 +117,7 @@ def test_nothing_is_ignored_silently(
 def test_one_agent_may_have_two_budgets(tmp_path: Path) -> None:
     arguments = ["leaderboard", "-a", "random_search=5", "-a", "random_search=7", "-d", "a6000", "--seeds", "1"]
     assert cli.run([*arguments, "--workers", "1", "--output", str(tmp_path)]) == 0
-    assert sorted(len(validate_result(path)) for path in tmp_path.rglob("*.parquet")) == [5, 7]
+    assert sorted(len(validate_result(path)) for path in tmp_path.rglob("*-run0.parquet")) == [5, 7]
 
 
 def test_no_constraint_is_the_same_everywhere() -> None:
