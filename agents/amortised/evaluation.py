@@ -115,7 +115,7 @@ def samples(policy: AmortisedPolicy, bound: BoundObjective, count: int, rng: np.
 
 def tables_of(bound: BoundObjective) -> CostTables:
     """Return what a policy is told of one problem."""
-    return make_tables([([bound.cost(metric) for metric in bound.limits], [float(v) for v in bound.limits.values()])])
+    return make_tables([bound.limited_costs()])
 
 
 def evaluate(
