@@ -91,7 +91,7 @@ bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
 
 docs: setup  ## Build the site of the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 release: setup  ## Build the source and the wheel, check them, and say what to push
 	rm -rf build dist

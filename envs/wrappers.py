@@ -155,7 +155,7 @@ class NumericInfo(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordC
         >>> import hwgpt_gym
         >>> env = NumericInfo(gym.make("HWGPT-v0", device="all"))
         >>> observation, info = env.reset(seed=0)
-        >>> info["architecture"][:4].tolist(), float(info["quality"])
+        >>> info["architecture"].tolist()[:4], float(info["quality"])
         ([-1, -1, -1, -1], nan)
     """
 
