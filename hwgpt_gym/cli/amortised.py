@@ -283,6 +283,7 @@ def curves(
             "seeds": seeds,
             "mean_regret": float(searched.mean(name)[-1]),
             "median_regret": float(np.median(searched.regret[name][..., -1])),
+            "worst_regret": float(searched.regret[name][..., -1].max()),
             **{f"mean_to_beam_{beam}": searched.evaluations_to(name, mean) for beam, mean in means.items()},
             **{f"median_to_beam_{beam}": searched.median_evaluations_to(name, regret) for beam, regret in own.items()},
         }
@@ -300,14 +301,14 @@ def curves(
             name,
             f"{row['budget']:,}",
             str(row["seeds"]),
-            *(f"{row[key]:.5f}" for key in ("mean_regret", "median_regret")),
-            *(_evaluations(row[key], row["budget"]) for key in list(row)[4:]),
+            *(f"{row[key]:.5f}" for key in ("mean_regret", "median_regret", "worst_regret")),
+            *(_evaluations(row[key], row["budget"]) for key in list(row)[5:]),
         )
         for name, row in found.items()
     ]
     matched = [f"{which}: {answer}" for which in ("mean", "median") for answer in ("greedy", "beam 16")]
-    columns = ("agent", "budget", "seeds", "mean regret", "median", *matched)
-    output.print(make_table("Regret, and the evaluations that match the policy", columns, rows, right=range(1, 9)))
+    columns = ("agent", "budget", "seeds", "mean regret", "median", "worst", *matched)
+    output.print(make_table("Regret, and the evaluations that match the policy", columns, rows, right=range(1, 10)))
 
 
 def _rival(text: str) -> tuple[str, tuple[int, int]]:
