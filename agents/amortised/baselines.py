@@ -9,7 +9,6 @@ import numpy as np
 
 from hwgpt_gym.agents.amortised.devices import UNSEEN, SyntheticDevices
 from hwgpt_gym.agents.amortised.evaluation import LEVELS, Evaluation, answer, tables_of
-from hwgpt_gym.agents.amortised.tables import CostTables
 from hwgpt_gym.agents.amortised.teacher import Teacher
 from hwgpt_gym.agents.leaderboard.onboarded import profile_device
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
@@ -17,6 +16,7 @@ from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum import solve
 from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded
+from hwgpt_gym.surrogates.cost_tables import CostTables
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.amortised.policy import AmortisedPolicy

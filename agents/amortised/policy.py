@@ -11,8 +11,8 @@ import torch
 from torch import nn
 
 from hwgpt_gym.agents.amortised.features import WIDTH, BoolArray, Features, Float32Array
-from hwgpt_gym.agents.amortised.tables import CostTables
 from hwgpt_gym.search_space import FIRST_LAYER, GROUP_WEIGHTS, N_LAYER, NOT_SET, NUM_CHOICES, Encoded, FloatArray
+from hwgpt_gym.surrogates.cost_tables import CostTables
 
 HIDDEN: Final = 256
 """The width of both hidden layers."""

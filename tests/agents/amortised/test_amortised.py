@@ -15,7 +15,6 @@ from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.agents.amortised.evaluation import answer, tables_of
 from hwgpt_gym.agents.amortised.features import WIDTH, Features
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
-from hwgpt_gym.agents.amortised.tables import cost_table, count_matrix
 from hwgpt_gym.agents.amortised.teacher import Teacher
 from hwgpt_gym.agents.amortised.training import AmortisedTraining
 from hwgpt_gym.agents.amortised.weights import read_policy, save_policy, shipped_path
@@ -26,12 +25,17 @@ from hwgpt_gym.onboarding.devices import register_device
 from hwgpt_gym.onboarding.fit import fit_table
 from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
+from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix, make_tables
 from small_spaces import TINY, everything, random_benchmark
 
 
 def test_importing_loads_no_torch():
     command = "import sys, hwgpt_gym.agents.amortised; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
+
+
+def tables_of(bound):
+    return make_tables([bound.limited_costs()])
 
 
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
