@@ -11,6 +11,9 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
+# Whatever writes an answer looks at these two if they are loaded: no thread may find them half loaded by another.
+import pandas  # noqa: F401
+import PIL.Image  # noqa: F401
 from dash import Dash, Input, Output, Patch, State, ctx, html, no_update
 
 from hwgpt_gym.explorer import figures, tables
