@@ -42,11 +42,9 @@ def _evolution(bench: Benchmark, objective: Objective, episodes: int, seed: int)
 
 def _policy(bench: Benchmark, objective: Objective, episodes: int, seed: int) -> Builder:
     from hwgpt_gym.agents.amortised import load_pretrained
-    from hwgpt_gym.agents.amortised.tables import make_tables
+    from hwgpt_gym.surrogates.cost_tables import make_tables
 
-    bound = objective.bind(bench)
-    costs = [bound.cost(metric) for metric in bound.limits]
-    problem = make_tables([(costs, [float(limit) for limit in bound.limits.values()])])
+    problem = make_tables([objective.bind(bench).limited_costs()])
     every = problem.of(np.zeros(episodes, dtype=np.intp))
     return _replay(load_pretrained(bench.scale).build(every, np.random.default_rng(seed)))
 
@@ -165,8 +163,8 @@ def _record(act: Builder, episodes: int, seed: int, options: Mapping[str, Any]) 
         EpisodeBuffer(
             id=lane,
             seed=seed + lane,
-            observations=observations[: length + 1, lane],  # type: ignore[arg-type]  # Storages take arrays.
-            actions=actions[:length, lane],  # type: ignore[arg-type]
+            observations=observations[: length + 1, lane],
+            actions=actions[:length, lane],
             rewards=rewards[:length, lane].tolist(),
             terminations=[False] * (length - 1) + [True],
             truncations=[False] * length,
@@ -179,7 +177,8 @@ def _record(act: Builder, episodes: int, seed: int, options: Mapping[str, Any]) 
 def _legal(envs: HWGPTVectorEnv, rng: np.random.Generator) -> Actions:
     """Return a random choice on every lane."""
     masks = envs.action_masks()
-    return np.where(masks, rng.random(masks.shape), -1.0).argmax(axis=1)
+    choices: Actions = np.where(masks, rng.random(masks.shape), -1.0).argmax(axis=1)
+    return choices
 
 
 def _replay(encoded: Encoded) -> Builder:

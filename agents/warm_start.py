@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from hwgpt_gym.agents.amortised.evaluation import samples
-from hwgpt_gym.agents.amortised.tables import SLOTS
 from hwgpt_gym.search_space import Encoded
+from hwgpt_gym.surrogates.cost_tables import SLOTS
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.problem import SearchProblem

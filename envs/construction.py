@@ -13,7 +13,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, SearchSpace
+from hwgpt_gym.envs.limit_shares import SHARES, LimitShares, LimitTables
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, FloatArray, SearchSpace
 
 NUM_ACTIONS: Final = 3
 """The greatest number of choices of a decision, and the size of the action space."""
@@ -66,6 +67,15 @@ class ObservationLayout:
         """The number of all columns."""
         return int(self.context.stop)
 
+    def limit_columns(self, num_costs: int) -> tuple[slice, slice]:
+        """Return the columns of an observation with the tables of limited costs, and those with their shares."""
+        tables, shares = self.part("costs"), self.part("shares")
+        start = self.context.start
+        return (
+            slice(start + tables.start, start + tables.stop),
+            slice(start + shares.start, start + shares.start + num_costs * SHARES),
+        )
+
     def part(self, name: str) -> slice:
         """Return the columns of one part of the context, counted from the first of the context.
 
@@ -83,11 +93,13 @@ class ObservationLayout:
 class Construction:
     """Architectures under construction, one a lane.
 
-    The columns of the context in the observations belong to the caller.
+    The columns of the context in the observations belong to the caller, but for the shares of limits: these follow the
+    decisions.
 
     Args:
         layout: The columns of an observation, of a search space of ``D`` decisions.
         num_lanes: The number of lanes, ``n``.
+        limited: The limited costs that the observations show, if any.
 
     Attributes:
         layout: The columns of an observation.
@@ -96,7 +108,7 @@ class Construction:
         observation: The observations, ``float32 (n, layout.num_columns)``.
     """
 
-    def __init__(self, layout: ObservationLayout, num_lanes: int) -> None:
+    def __init__(self, layout: ObservationLayout, num_lanes: int, limited: LimitTables | None = None) -> None:
         self.layout = layout
         self.space = space = layout.space
         decisions, width = space.num_decisions, layout.num_columns
@@ -113,6 +125,10 @@ class Construction:
         self._choices = np.minimum(np.arange(NUM_ACTIONS), last_choice[:, None]).astype(np.intp).ravel()
         # Before the depth is chosen it is -1, which reads the last entry.
         self._lengths = np.append(space.lengths, decisions)
+        self._shares: LimitShares | None = None
+        if limited is not None:
+            self._shares = LimitShares(limited, num_lanes)
+            self._table_columns, self._share_columns = layout.limit_columns(limited.num_costs)
         self._masks = _masks(space)
         self._bool_masks = self._masks.astype(np.bool_)
 
@@ -123,6 +139,18 @@ class Construction:
         self.position[rows] = 0
         self.observation[rows, : self._num_own_columns] = 0.0
         self.observation[rows, self._first_position] = 1.0
+
+    def show_limits(self, lanes: Lanes, device: npt.NDArray[np.intp], limits: FloatArray) -> None:
+        """Show the limited costs of new architectures on some lanes.
+
+        Args:
+            lanes: The lanes, ``intp (m,)``.
+            device: Their devices, ``intp (m,)``.
+            limits: Their limits, ``float64 (m, costs)``.
+        """
+        if self._shares is not None:
+            self.observation[lanes, self._table_columns] = self._shares.tables.columns(device, limits)
+            self.observation[lanes, self._share_columns] = self._shares.begin(lanes, device, limits)
 
     def apply(self, actions: Any, lanes: Lanes | int | None = None) -> Any:
         """Take the next decision on some lanes, or on all, or on one; none of them may be complete.
@@ -150,7 +178,10 @@ class Construction:
         # A complete lane has no next decision: it writes its zero once more.
         observation[here + going] = going
         self.position[rows] = next_position
-        return ~going
+        ended = ~going
+        if self._shares is not None:
+            self.observation[rows, self._share_columns] = self._shares.take(rows, choice, ended)
+        return ended
 
     def num_decisions_of(self, lane: int) -> int:
         """Return how many decisions a lane takes in all: the greatest number while its depth is undecided."""

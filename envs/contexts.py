@@ -6,23 +6,22 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Final, NamedTuple
+from functools import cached_property
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import echo
+from hwgpt_gym.envs.limit_shares import LimitTables, limit_parts
 from hwgpt_gym.envs.settings import Settings
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.onboarding.devices import get_device
 from hwgpt_gym.search_space import FloatArray
-from hwgpt_gym.surrogates.count_model import CountModel
-
-DEVICE_FEATURES: Final = 21
-"""The number of features that describe how one cost of a device depends on the architecture."""
+from hwgpt_gym.surrogates.cost_tables import cost_table
 
 
 class Contexts(NamedTuple):
@@ -47,7 +46,7 @@ class Contexts(NamedTuple):
 
 
 class ContextGenerator:
-    """Draws, sets and describes the contexts of episodes with given settings; immutable.
+    """Draws, sets and describes the contexts of episodes with given settings.
 
     Args:
         settings: The settings.
@@ -55,7 +54,6 @@ class ContextGenerator:
 
     Attributes:
         constrained: The constrained costs.
-        medians: The median of each constrained cost over the search space, ``float64 (devices, constraints)``.
         num_uniforms: How many uniform numbers the context of an episode takes.
         parts: Names and widths of the columns that describe a context in an observation; none where it shows none.
 
@@ -68,23 +66,31 @@ class ContextGenerator:
         self._settings = settings
         self._bench = bench
         self._several = len(settings.devices) > 1
-        self._low = self._per_device(settings.lowest.bind(bench).limits)
-        self._high = self._per_device(settings.highest.bind(bench).limits)
-        if np.any(self._low > self._high):
-            device, column = np.argwhere(self._low > self._high)[0]
-            raise ValueError(
-                f"constraint[{self.constrained[column]!r}] must be a range (low, high) with low <= high, got "
-                f"{self._low[device, column]:.6g} to {self._high[device, column]:.6g}"
-            )
-        self.medians = self._per_device({key: bench.quantile(key, 0.5) for key in self.constrained})
-        self._drawn = np.flatnonzero((self._low < self._high).any(axis=0))
         self._names = [device.name for device in bench.devices]
         self._device_names = np.array(self._names, dtype=object)
-        self._device_features = self._describe_devices()
-        for shared in (self._low, self._high, self.medians, self._device_features):
-            shared.flags.writeable = False
+        ends = [limit[1:] for limit in settings.constraint]
+        self._drawn = np.flatnonzero([low != high for low, high in ends])
         self.num_uniforms = int(self._several) + len(self._drawn)
-        self.parts = context_parts(self.constrained) if settings.has_context else ()
+        self.parts = limit_parts(len(self.constrained)) if settings.has_context else ()
+        shape = (len(settings.devices), len(self.constrained))
+        self._low, self._high = np.full(shape, np.nan), np.full(shape, np.nan)
+        # One quantile can be kept on every device: then nothing has to be known of those that were not drawn yet.
+        if settings.pool is None or len(ends) != 1 or not all(isinstance(end, str) for end in ends[0]):
+            self._set_ends(slice(None), bench)
+
+    @cached_property
+    def limited(self) -> LimitTables | None:
+        """What observations show of the constrained costs; nothing if there are none, or they show no context."""
+        if not self._settings.has_context or not self.constrained:
+            return None
+        return LimitTables(self._bench.space, np.stack([self._cost_tables(key) for key in self.constrained], axis=1))
+
+    @cached_property
+    def medians(self) -> FloatArray:
+        """The median of each constrained cost over the search space, ``float64 (devices, constraints)``."""
+        medians = self._per_device({key: self._bench.quantile(key, 0.5) for key in self.constrained}, len(self._names))
+        medians.flags.writeable = False
+        return medians
 
     def draw(self, uniforms: FloatArray) -> Contexts:
         """Draw contexts: the device evenly, each limit evenly between the ends of its range.
@@ -96,9 +102,9 @@ class ContextGenerator:
         device = np.zeros(len(uniforms), dtype=np.intp)
         if self._several:
             device = (uniforms[:, 0] * len(self._settings.devices)).astype(np.intp)
-        limits = self._low[device]
+        limits, highest = self._ends(device)
         if len(self._drawn):
-            low, high = limits[:, self._drawn], self._high[device][:, self._drawn]
+            low, high = limits[:, self._drawn], highest[:, self._drawn]
             limits[:, self._drawn] = low + (high - low) * uniforms[:, int(self._several) :]
         return Contexts(device, limits)
 
@@ -124,27 +130,19 @@ class ContextGenerator:
             # One of its own devices goes by its name even if it is known by its path alone.
             name = device if device in self._names else get_device(device).name
             if name not in self._names:
-                raise ValueError(f"options['device'] must be one of {self._names}, got {echo(device)}")
+                legal = self._names if settings.pool is None else f"{self._names[0]} to {self._names[-1]}"
+                raise ValueError(f"options['device'] must be one of {legal}, got {echo(device)}")
             # The limits are drawn anew with the same numbers, as quantiles are the device's own.
-            position = self._names.index(name)
-            share = self._share(positions, limits)
-            positions = np.full_like(positions, position)
-            limits = self._low[position] + (self._high[position] - self._low[position]) * share
+            low, high = self._ends(positions)
+            share = np.divide(limits - low, high - low, out=np.zeros_like(limits), where=high > low)
+            positions = np.full_like(positions, self._names.index(name))
+            low, high = self._ends(positions)
+            limits = low + (high - low) * share
         if constraint is not None:
             limits = limits.copy()
             for metric, values in self._resolve(constraint, device).items():
                 limits[:, self.constrained.index(metric)] = values[positions]
         return Contexts(positions, limits)
-
-    def columns(self, contexts: Contexts) -> FloatArray:
-        """Describe contexts for the observation, within 0 and 1, ``float64 (m, columns)`` in the order of the parts.
-
-        ``limits`` has a column for each constraint: with ``r`` the ratio of the limit to the device's median of that
-        cost, ``r / (1 + r)``. ``devices`` has the :func:`device_features` of each constrained cost that depends on
-        the device.
-        """
-        relative = contexts.limits / self.medians[contexts.device]
-        return np.concatenate([relative / (1.0 + relative), self._device_features[contexts.device]], axis=1)
 
     def info(self, contexts: Contexts) -> dict[str, Any]:
         """Report contexts: ``device`` and ``constraint``; nothing where the environment shows none."""
@@ -153,17 +151,36 @@ class ContextGenerator:
         limits = {metric: contexts.limits[:, i] for i, metric in enumerate(self.constrained)}
         return {"device": self._device_names[contexts.device], "constraint": limits}
 
-    def _per_device(self, limits: Mapping[str, Any]) -> FloatArray:
+    def _ends(self, device: npt.NDArray[np.intp]) -> tuple[FloatArray, FloatArray]:
+        """Return the ends of the ranges on some devices, ``float64 (m, constraints)`` twice."""
+        low, high = self._low[device], self._high[device]
+        unknown = np.isnan(low).any(axis=1)
+        if not unknown.any():
+            return low, high
+        for position in np.unique(device[unknown]).tolist():
+            self._set_ends(slice(position, position + 1), self._bench.on(self._names[position]))
+        return self._low[device], self._high[device]
+
+    def _set_ends(self, devices: slice, bench: Benchmark) -> None:
+        """Find the ends of the ranges on all devices of a benchmark, which are some of the settings'."""
+        settings, count = self._settings, len(bench.devices)
+        low, high = (
+            self._per_device(objective.bind(bench).limits, count) for objective in (settings.lowest, settings.highest)
+        )
+        if np.any(low > high):
+            device, column = np.argwhere(low > high)[0]
+            raise ValueError(
+                f"constraint[{self.constrained[column]!r}] must be a range (low, high) with low <= high, got "
+                f"{low[device, column]:.6g} to {high[device, column]:.6g}"
+            )
+        self._low[devices], self._high[devices] = low, high
+
+    def _per_device(self, limits: Mapping[str, Any], count: int) -> FloatArray:
         """Bring one number or one a device into ``float64 (devices, constraints)``."""
-        result = np.empty((len(self._settings.devices), len(self.constrained)))
+        result = np.empty((count, len(self.constrained)))
         for column, key in enumerate(self.constrained):
             result[:, column] = limits[key]
         return result
-
-    def _share(self, device: npt.NDArray[np.intp], limits: FloatArray) -> FloatArray:
-        """Return where limits lie in their ranges, from 0 to 1."""
-        low, width = self._low[device], (self._high - self._low)[device]
-        return np.divide(limits - low, width, out=np.zeros_like(limits), where=width > 0.0)
 
     def _resolve(self, constraint: Mapping[str, Any], device: str | None) -> dict[str, FloatArray]:
         """Turn given limits into one a device, ``float64 (devices,)``.
@@ -179,42 +196,12 @@ class ContextGenerator:
         bound = given.bind(self._bench if device is None else self._bench.on(device))
         return {key: np.broadcast_to(bound.limits[key], len(self._settings.devices)) for key in constraint}
 
-    def _describe_devices(self) -> FloatArray:
-        rows = []
-        for name in self._names:
-            index = self._bench.surrogates.index_of(name)
-            features = [
-                device_features(self._bench.surrogates.costs[key][index])
-                for key in self.constrained
-                if key in DEVICE_METRICS
-            ]
-            rows.append(np.concatenate([np.empty(0), *features]))
-        return np.array(rows)
-
-
-def context_parts(constrained: Sequence[str]) -> tuple[tuple[str, int], ...]:
-    """Return names and widths of the parts of :meth:`ContextGenerator.columns` for some constrained costs."""
-    per_device = sum(key in DEVICE_METRICS for key in constrained)
-    return (("limits", len(constrained)), ("devices", DEVICE_FEATURES * per_device))
-
-
-def device_features(model: CountModel) -> FloatArray:
-    """Describe how a cost of one device depends on the architecture.
-
-    For each embedding width, averaged over the bias and relative to the device's typical cost (that of the average
-    architecture): the base, averaged over the depths, and what all layers of the middle depth cost with each MLP ratio
-    and with each head count. A share ``x`` enters as ``(1 + x / (1 + |x|)) / 2``.
-
-    Args:
-        model: The cost model of one device.
-
-    Returns:
-        Within 0 and 1, ``float64 (21,)``.
-    """
-    layers = model.space.depths[len(model.space.depths) // 2]
-    base = model.base.mean(axis=(1, 2))[:, None]
-    parts = np.concatenate([base, layers * model.mlp.mean(axis=1), layers * model.head.mean(axis=1)], axis=1)
-    typical = (parts[:, 0] + parts[:, 1:4].mean(axis=1) + parts[:, 4:7].mean(axis=1)).mean()
-    share = parts.ravel() / typical
-    result: FloatArray = (1.0 + share / (1.0 + np.abs(share))) / 2.0
-    return result
+    def _cost_tables(self, metric: str) -> FloatArray:
+        """Return the tables of a cost on all devices, ``float64 (devices, 54)``."""
+        confidence, bench = self._settings.confidence, self._bench
+        if confidence is not None:
+            costs = (bench.on(device).cautious_cost(metric, confidence) for device in bench.devices)
+            return np.array([cost_table(cost) for cost in costs])
+        if metric not in DEVICE_METRICS:
+            return np.tile(cost_table(bench.on(self._names[0]).count_model(metric)), (len(self._names), 1))
+        return cost_table(bench.surrogates.costs[metric][[bench.surrogates.index_of(name) for name in self._names]])

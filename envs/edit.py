@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Never
 
 from gymnasium.vector import AutoresetMode
@@ -103,6 +104,9 @@ class HWGPTEditEnv(HasOptimum, OneLaneEnv):
         info_strings: Whether information has strings; otherwise numbers only.
         max_steps: After how many changes an episode is truncated.
         start: The name of the architecture that every episode starts from; a random one each if not given.
+        pool: How many devices ``"random"`` makes; 256 if not given.
+        exclude: Shipped devices that none of them is made from.
+        pool_seed: The seed that they are made from; 0 if not given.
 
     Raises:
         ValueError: If an argument is not legal.
@@ -123,6 +127,9 @@ class HWGPTEditEnv(HasOptimum, OneLaneEnv):
         info_strings: bool = True,
         max_steps: int = DEFAULT_MAX_STEPS,
         start: str | None = None,
+        pool: int | None = None,
+        exclude: Sequence[str] | None = None,
+        pool_seed: int | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -136,6 +143,9 @@ class HWGPTEditEnv(HasOptimum, OneLaneEnv):
             regret=regret,
             world=world,
             confidence=confidence,
+            pool=pool,
+            exclude=exclude,
+            pool_seed=pool_seed,
         )
         super().__init__(EditEpisodes(task, 1, info_strings, max_steps, start), render_mode)
 
@@ -160,6 +170,9 @@ class HWGPTEditVectorEnv(HasOptima, ManyLaneEnv):
         info_strings: Whether information has strings; otherwise numbers only.
         max_steps: After how many changes an episode is truncated.
         start: The name of the architecture that every episode starts from; a random one each if not given.
+        pool: How many devices ``"random"`` makes; 256 if not given.
+        exclude: Shipped devices that none of them is made from.
+        pool_seed: The seed that they are made from; 0 if not given.
         autoreset_mode: When a lane whose episode is over begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or
             ``DISABLED``.
 
@@ -192,6 +205,9 @@ class HWGPTEditVectorEnv(HasOptima, ManyLaneEnv):
         info_strings: bool = True,
         max_steps: int = DEFAULT_MAX_STEPS,
         start: str | None = None,
+        pool: int | None = None,
+        exclude: Sequence[str] | None = None,
+        pool_seed: int | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -207,6 +223,9 @@ class HWGPTEditVectorEnv(HasOptima, ManyLaneEnv):
             regret=regret,
             world=world,
             confidence=confidence,
+            pool=pool,
+            exclude=exclude,
+            pool_seed=pool_seed,
         )
         super().__init__(EditEpisodes(task, num_envs, info_strings, max_steps, start), render_mode, autoreset_mode)
 

@@ -122,7 +122,8 @@ class EditEpisodes(Episodes):
         return given
 
     def _construct(self, num_lanes: int) -> Editing:
-        return Editing(replace(self.task.layout, has_position=False), num_lanes, self._max_steps)
+        layout = replace(self.task.layout, has_position=False)
+        return Editing(layout, num_lanes, self._max_steps, self.task.generator.limited)
 
     def _read_start(self, name: str, given: Architecture | str | Mapping[str, Any]) -> Encoded:
         """Return the choices that a given architecture starts with, ``int8 (D,)``: middle ones beyond its depth."""
@@ -150,6 +151,8 @@ class EditEpisodes(Episodes):
         if self.task.settings.noise:
             uniforms = hashed_uniforms(self._noise_key[rows], encoded, self.task.num_score_uniforms)
         score = self.task.score(encoded, contexts, uniforms)
+        if self.task.settings.has_context:
+            self.construction.show_shares(rows, self.task.ratios(encoded, contexts))
         self._score_batch[rows] = score
         self._score_row[rows] = np.arange(len(rows))
         self._best[rows] = np.maximum(self._best[rows], score.predicted_reward)

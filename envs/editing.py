@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
-from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded
+from hwgpt_gym.envs.limit_shares import LimitTables
+from hwgpt_gym.search_space import N_LAYER, NOT_SET, Encoded, FloatArray
 
 
 class Editing:
@@ -24,6 +25,7 @@ class Editing:
         layout: The columns of an observation, of a search space of ``D`` decisions.
         num_lanes: The number of lanes, ``n``.
         max_steps: After how many changes an episode ends.
+        limited: The limited costs that the observations show, if any.
 
     Attributes:
         layout: The columns of an observation.
@@ -33,8 +35,11 @@ class Editing:
         observation: The observations, ``float32 (n, layout.num_columns)``.
     """
 
-    def __init__(self, layout: ObservationLayout, num_lanes: int, max_steps: int) -> None:
+    def __init__(
+        self, layout: ObservationLayout, num_lanes: int, max_steps: int, limited: LimitTables | None = None
+    ) -> None:
         self.layout = layout
+        self._limited = limited
         self.space = space = layout.space
         self.max_steps = max_steps
         self.kept: Encoded = np.zeros((num_lanes, space.num_decisions), dtype=np.int8)
@@ -66,6 +71,18 @@ class Editing:
         self.encoded[lanes] = self.space.canonical(kept)
         one_hot = kept[:, :, None] == np.arange(NUM_ACTIONS)
         self.observation[lanes, self.layout.choices] = one_hot.reshape(len(kept), -1)
+
+    def show_limits(self, lanes: Lanes, device: npt.NDArray[np.intp], limits: FloatArray) -> None:
+        """Show the limited costs of new episodes on some lanes; as :meth:`Construction.show_limits`."""
+        if self._limited is not None:
+            tables, _ = self.layout.limit_columns(self._limited.num_costs)
+            self.observation[lanes, tables] = self._limited.columns(device, limits)
+
+    def show_shares(self, lanes: Lanes, ratios: FloatArray) -> None:
+        """Show the costs by limits of the architectures on some lanes, ``float64 (m, costs)``."""
+        if self._limited is not None:
+            _, shares = self.layout.limit_columns(self._limited.num_costs)
+            self.observation[lanes, shares] = self._limited.complete(ratios)
 
     def apply(self, actions: Any, lanes: Lanes | int | None = None) -> Any:
         """Change one decision on some lanes, or on all, or on one.

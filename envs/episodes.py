@@ -107,7 +107,7 @@ class Episodes:
             if given.keys() & Episodes.reset_options:
                 contexts = generator.replace(contexts, given)
             self.contexts.put(rows, contexts)
-            self.construction.observation[rows, self.construction.layout.context] = generator.columns(contexts)
+            self.construction.show_limits(rows, *contexts)
             info = shown(generator.info(contexts), self.reward)
         self.construction.begin(lanes)
         if self.task.settings.shaping:
@@ -195,7 +195,7 @@ class Episodes:
         return ""
 
     def _construct(self, num_lanes: int) -> Any:
-        return Construction(self.task.layout, num_lanes)
+        return Construction(self.task.layout, num_lanes, self.task.generator.limited)
 
     def _shaping(self, finished: npt.NDArray[np.bool_], lanes: Lanes | None) -> FloatArray:
         """Return the change of the potential, which takes back at the end all that it gave."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Never
 
 from hwgpt_gym.envs.episodes import Episodes
@@ -44,19 +45,43 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
     but the last one of `bias`.
 
     ## Observation Space
-    A `Box(0, 1)` of `float32`. With `D = 3 + 2 * max_layers` decisions (27, 51 or 75), `k` constrained costs and `c`
-    of them that depend on the device:
+    A `Box(0, 1)` of `float32`. With `D = 3 + 2 * max_layers` decisions (27, 51 or 75):
+
+    | Columns   | Number | Meaning                                                                                |
+    |-----------|--------|----------------------------------------------------------------------------------------|
+    | choices   | `3 D`  | One-hot, three columns for each decision; zeros where undecided                        |
+    | position  | `D`    | One-hot, the next decision; zeros when complete                                        |
+    | costs     | 2 x 55 | With a context only: the tables of one or two limited costs, by their limits           |
+    | shares    | 2 x 7  | With a context only: what the choices so far take of these limits, and leave           |
+
+    Episodes have a *context* if `device` is a list, `"all"` or `"random"`, or a constraint is a range. It is described
+    by no names but by the costs themselves, so that a device never seen in training can be described too. There are
+    two slots, in the order of the constraint, and zeros where only one cost is limited; a third is an error. Everything
+    is a share of the limit, and a share `x` stands as `(1 + x / (1 + |x|)) / 2`
+    (:func:`hwgpt_gym.envs.limit_shares.expand` undoes it). With the costs of the count model (`docs/surrogates.md`),
+    a slot of `costs` has
+
+    | Columns | Number | Meaning                                                                                  |
+    |---------|--------|------------------------------------------------------------------------------------------|
+    | present | 1      | 1 if there is such a cost                                                                |
+    | base    | 18     | By width, depth and bias                                                                 |
+    | MLP     | 18     | By width, bias and ratio: what the MLPs cost if all layers of the middle depth have it   |
+    | heads   | 18     | By width, bias and head count: the same of the attention                                 |
+
+    and a slot of `shares`, in every state exactly,
 
     | Columns         | Number | Meaning                                                                          |
     |-----------------|--------|----------------------------------------------------------------------------------|
-    | choices         | `3 D`  | One-hot, three columns for each decision; zeros where undecided                  |
-    | position        | `D`    | One-hot, the next decision; zeros when complete                                  |
-    | limits          | `k`    | With a context only: `r / (1 + r)`, `r` the limit by the device's median cost    |
-    | devices         | `21 c` | With a context only: normalised coefficients of the cost, see below              |
+    | used            | 1      | What is decided costs: nothing until the bias is, then the base and the layers   |
+    | slack           | 1      | What the cheapest completion leaves of the limit: below 0 nothing can keep it    |
+    | span            | 1      | What the dearest completion costs more than the cheapest                         |
+    | slack in layers | 1      | The slack times the middle depth, to be compared with the steps                  |
+    | steps           | 3      | What each choice adds to the cheapest completion; of a layer, times the middle   |
+    |                 |        | depth                                                                            |
 
-    Episodes have a *context* if `device` is a list or `"all"`, or a constraint is a range. Devices are described by no
-    names but by shares of the cost (:func:`hwgpt_gym.envs.contexts.device_features`): for each embedding width that of
-    the base, of each MLP ratio and of each head count, so that a device never seen in training can be described too.
+    A choice of a layer leaves a completion that keeps the limit if its step is at most the slack in layers. With a
+    confidence the shares are those of the middle numbers of layers, and nearly exact. `HWGPT-Edit-v0` shows the shares
+    of complete architectures, whose span and steps are 0.
 
     ## Rewards
     0 until the last decision, then `quality - penalty`. Quality is log-perplexity scaled to [0, 1] by its exact
@@ -101,7 +126,7 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
 
     | Argument         | Default                 | Meaning                                              |
     |------------------|-------------------------|------------------------------------------------------|
-    | `device`         | `"a6000"`               | A device, a list to draw from, or `"all"`            |
+    | `device`         | `"a6000"`               | A device, a list to draw from, `"all"` or `"random"` |
     | `scale`          | `"s"`, or the profile's | The search space: `"s"`, `"m"` or `"l"`              |
     | `constraint`     | `{"latency_ms": "p50"}` | Costs to limits; `{}` or `None` for none             |
     | `penalty`        | `"exact"`               | What exceeding a limit costs, see above              |
@@ -113,11 +138,19 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
     | `render_mode`    | `None`                  | `"human"`, `"rgb_array"` (540 x 960) or `"ansi"`     |
     | `confidence`     | `None`                  | With which each limit is to hold, such as `0.95`     |
     | `info_strings`   | `True`                  | `False`: information of numbers only, always alike   |
+    | `pool`           | `None`: 256             | How many devices `"random"` makes                    |
+    | `exclude`        | `None`: none            | Shipped devices that these are not made from         |
+    | `pool_seed`      | `None`: 0               | The seed that they are made from                     |
 
     A device of your own is named by the path of its profile, which ends in `.safetensors`, or by the name under which
     it is registered (:func:`hwgpt_gym.register_device`). With a confidence the cost in every ratio is the predicted one
     times a margin (:mod:`hwgpt_gym.surrogates.cautious_cost`), so that a limit which holds here holds on the real
     device; limits that are quantiles stay those of predictions, and `info` reports predictions.
+
+    With `device="random"` every episode draws from a pool of devices that do not exist, `"random-0"` to `"random-255"`:
+    mixes of three shipped ones, the same three for latency and energy, with log-normal noise
+    (:mod:`hwgpt_gym.synthetic_devices`). Nothing was measured on them, so `noise` and `confidence` are refused. What is
+    exact of a device (quantiles, the jump of `exact`) is found when it is first drawn.
 
     A limit is a number in the metric's unit, a quantile of the search space such as `"p30"`, or a range `(low, high)`
     of either, from which each episode draws. Under `exact` and `hard` it must be one that an architecture keeps, on
@@ -158,7 +191,7 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
 
     ## Version History
     - v0: 0.2.0: the default penalty is `exact`, and `regret` is reported; `penalty="hinge"` gives the rewards of 0.1.0.
-      0.1.0: initial version.
+      A context is shown by cost tables and exact shares of the limits, of at most two costs. 0.1.0: initial version.
     """
 
     def __init__(
@@ -175,6 +208,9 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
         render_mode: str | None = None,
         confidence: float | None = None,
         info_strings: bool = True,
+        pool: int | None = None,
+        exclude: Sequence[str] | None = None,
+        pool_seed: int | None = None,
         **unknown: Never,
     ) -> None:
         refuse_unknown(unknown, type(self))
@@ -189,6 +225,9 @@ class HWGPTEnv(HasOptimum, OneLaneEnv):
             regret=regret,
             world=world,
             confidence=confidence,
+            pool=pool,
+            exclude=exclude,
+            pool_seed=pool_seed,
         )
         task = get_task(settings)
         task.warn_of_limits()

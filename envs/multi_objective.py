@@ -175,7 +175,7 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
 def _make_task(
     device: DeviceArgument, scale: str | None, costs: Sequence[str], noise: bool, world: int | None
 ) -> tuple[Task, VectorReward]:
-    # Gauges compare costs to the medians, which therefore stand where limits would.
+    # Gauges and observations compare costs to the medians, which therefore stand where limits would.
     settings = make_settings(
         device,
         scale,
@@ -184,6 +184,7 @@ def _make_task(
         noise=noise,
         regret=False,
         world=world,
+        limited=False,
     )
     task = get_task(settings)
     return task, VectorReward(task.constrained, task.generator.medians)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -46,9 +46,9 @@ class Problems:
         self._needs_jump = penalty.needs_jump and bool(settings.constraint)
         # One limit, and the optimum is the best architecture that keeps it: then it stands on the exact front.
         self._on_front = penalty.constrained and len(settings.constraint) == 1
-        self._lowest: Callable[[int], BoundObjective] = lru_cache(self._bind_lowest)
-        self._jump_table: Callable[[int], Callable[[FloatArray], FloatArray]] = lru_cache(self._make_jump_table)
-        self._front: Callable[[int], tuple[FloatArray, FloatArray]] = lru_cache(self._solve_front)
+        self._lowest: Callable[[int], BoundObjective] = cache(self._bind_lowest)
+        self._jump_table: Callable[[int], Callable[[FloatArray], FloatArray]] = cache(self._make_jump_table)
+        self._front: Callable[[int], tuple[FloatArray, FloatArray]] = cache(self._solve_front)
         self._action_values: Callable[[tuple[tuple[float, ...], ...]], ActionValues] = lru_cache(CACHED_ACTION_VALUES)(
             self._make_action_values
         )

@@ -11,11 +11,15 @@ from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.objective import DEFAULT_PENALTY, Limit, Objective
-from hwgpt_gym.onboarding.devices import content_of, default_scale, get_device, reference_of
+from hwgpt_gym.onboarding.devices import DEFAULT_SCALE, content_of, default_scale, get_device, reference_of
 from hwgpt_gym.search_space import get_search_space
+from hwgpt_gym.surrogates.cost_tables import SLOTS
+from hwgpt_gym.synthetic_devices import POOL, check_parents, pool_names
 
 DeviceArgument: TypeAlias = str | Sequence[str]
-"""A device by name or by the path of its profile, several to draw from, or ``"all"``."""
+"""A device by name or by the path of its profile, several to draw from, ``"all"``, or ``"random"``: made-up ones."""
+
+RANDOM: Final = "random"
 
 ConstraintArgument: TypeAlias = Mapping[str, Limit | Sequence[Limit]]
 """For each constrained cost its limit, or a range ``(low, high)`` to draw it from."""
@@ -38,6 +42,18 @@ class LimitRange(NamedTuple):
     high: Limit
 
 
+class Pool(NamedTuple):
+    """What makes a pool of devices that do not exist (:func:`hwgpt_gym.synthetic_devices.make_pool`).
+
+    Attributes:
+        seed: The seed.
+        exclude: Shipped devices that are parents of none.
+    """
+
+    seed: int
+    exclude: tuple[str, ...]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What an environment's episodes are about; hashable, so that environments alike share one task.
@@ -55,6 +71,7 @@ class Settings:
         regret: Whether the end of an episode is compared with its optimum.
         world: The posterior world that answers, ``None`` for the nominal models.
         confidence: With which each limit is to hold, ``None`` without a margin.
+        pool: What the devices are made from if they do not exist, ``None`` if they do.
     """
 
     scale: str
@@ -69,6 +86,7 @@ class Settings:
     regret: bool
     world: int | None = None
     confidence: float | None = None
+    pool: Pool | None = None
 
     @property
     def constrained(self) -> tuple[str, ...]:
@@ -101,8 +119,15 @@ def make_settings(
     regret: bool | None = None,
     world: int | None = None,
     confidence: float | None = None,
+    pool: int | None = None,
+    exclude: Sequence[str] | None = None,
+    pool_seed: int | None = None,
+    limited: bool = True,
 ) -> Settings:
     """Check the arguments of an environment; see :class:`hwgpt_gym.envs.hwgpt.HWGPTEnv`.
+
+    ``limited`` says whether the constraint is one; otherwise costs are compared to its limits and nothing more, and may
+    be as many as there are.
 
     Raises:
         ValueError: If one is not legal; the message names it, its value and what is.
@@ -114,8 +139,20 @@ def make_settings(
         raise ValueError(f"regret must be True, False or None, got {echo(regret)}")
     if world is not None:
         check_integer("world", world, 0)
-    devices, several = _check_devices(device)
-    scale = get_search_space(default_scale(devices) if scale is None else scale).scale
+    if isinstance(device, str) and device.lower() == RANDOM:
+        for name, value in (("noise", noise), ("confidence", confidence)):
+            if value:
+                raise ValueError(f"{name} must be left out with device='random': no such device was ever measured")
+        references, several, default = pool_names(POOL if pool is None else pool), True, DEFAULT_SCALE
+        contents, made = ("",) * len(references), _check_pool(exclude or (), pool_seed or 0)
+    else:
+        for name, item in (("pool", pool), ("exclude", exclude), ("pool_seed", pool_seed)):
+            if item is not None:
+                raise ValueError(f"{name} is for device='random', got {name}={echo(item)} with device={echo(device)}")
+        devices, several = _check_devices(device)
+        references, contents = tuple(map(reference_of, devices)), tuple(map(content_of, devices))
+        default, made = default_scale(devices), None
+    scale = get_search_space(default if scale is None else scale).scale
     if constraint is None:
         constraint = {}
     if not isinstance(constraint, Mapping):
@@ -125,10 +162,15 @@ def make_settings(
     checked = Objective({limit.metric: limit.low for limit in limits}, penalty, penalty_weight, confidence)
     Objective({limit.metric: limit.high for limit in limits}, penalty, penalty_weight)
     has_context = several or any(_is_range(limit) for limit in constraint.values())
+    if has_context and limited and len(limits) > SLOTS:
+        raise ValueError(
+            f"constraint must limit at most {SLOTS} costs where devices or limits vary, as the observation has so many "
+            f"slots for them, got {list(constraint)}"
+        )
     return Settings(
         scale=scale,
-        devices=tuple(map(reference_of, devices)),
-        contents=tuple(map(content_of, devices)),
+        devices=references,
+        contents=contents,
         constraint=limits,
         penalty=checked.penalty,
         weight=checked.weight,
@@ -138,6 +180,7 @@ def make_settings(
         regret=not has_context if regret is None else regret,
         world=world,
         confidence=checked.confidence,
+        pool=made,
     )
 
 
@@ -149,7 +192,7 @@ def _check_devices(device: DeviceArgument) -> tuple[tuple[Device, ...], bool]:
         return (get_device(device),), False
     if not isinstance(device, Sequence) or not device or not all(isinstance(item, str) for item in device):
         raise ValueError(
-            f"device must be a name or a path, a list of at least one of them, or 'all', got {echo(device)}: "
+            f"device must be a name or a path, a list of at least one of them, 'all' or 'random', got {echo(device)}: "
             "arguments of an environment must be such that JSON can hold them"
         )
     devices = tuple(map(get_device, device))
@@ -157,6 +200,12 @@ def _check_devices(device: DeviceArgument) -> tuple[tuple[Device, ...], bool]:
     if len(set(names)) < len(names):
         raise ValueError(f"device must not repeat a device, got {names}")
     return devices, True
+
+
+def _check_pool(exclude: Sequence[str], seed: int) -> Pool:
+    """Return what a pool is made from."""
+    check_parents(exclude)
+    return Pool(check_integer("pool_seed", seed, 0), tuple(exclude))
 
 
 def _is_range(limit: Any) -> bool:

@@ -6,7 +6,7 @@ random numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -26,6 +26,7 @@ from hwgpt_gym.objective import BoundObjective
 from hwgpt_gym.onboarding.devices import content_of, get_device
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
+from hwgpt_gym.synthetic_devices import make_pool
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,11 +73,12 @@ class Task:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self._several = len(settings.devices) > 1
-        devices = _find_devices(settings)
-        self.bench = Benchmark(settings.scale, devices if self._several else devices[0], world=settings.world)
+        self.bench = _make_benchmark(settings)
         self.space = self.bench.space
         self.constrained = settings.constrained
-        self.objective: BoundObjective = settings.lowest.bind(self.bench)
+        # The limits of a pool's devices are found when these are drawn.
+        own = self.bench if settings.pool is None else self.bench.on(self.bench.devices[0])
+        self.objective: BoundObjective = settings.lowest.bind(own)
         self.problems = Problems(settings, self.bench)
         self.generator = ContextGenerator(settings, self.bench)
         self.layout = ObservationLayout(self.space, self.generator.parts)
@@ -115,6 +117,11 @@ class Task:
         keys = ("perplexity", *self.constrained)
         return self._outcome(encoded, self._evaluate(encoded, contexts.device, keys), contexts).reward
 
+    def ratios(self, encoded: Encoded, contexts: Contexts) -> FloatArray:
+        """Return the predicted costs of complete architectures by their limits, ``float64 (m, constraints)``."""
+        metrics = self._evaluate(encoded, contexts.device, self.constrained)
+        return np.reshape(self._ratios(encoded, metrics, contexts), (len(self.constrained), -1)).T
+
     def report(self, encoded: Encoded, contexts: Contexts, score: Score) -> dict[str, Any]:
         """Put together the information at the end of episodes, arrays ``(m,)`` by key."""
         regret = {}
@@ -136,11 +143,23 @@ class Task:
         return self.bench.evaluate(encoded, keys)
 
     def _outcome(self, encoded: Encoded, metrics: Mapping[str, FloatArray], contexts: Contexts) -> Outcome:
-        margins = self.objective.margins(encoded, contexts.device)
-        costs = [metrics[key] * margins[key] if key in margins else metrics[key] for key in self.constrained]
-        ratios = [cost / contexts.limits[:, i] for i, cost in enumerate(costs)]
+        ratios = self._ratios(encoded, metrics, contexts)
         quality = self.objective.quality(metrics["perplexity"])
         return self.objective.outcome(quality, ratios, self.problems.jumps(contexts))
+
+    def _ratios(self, encoded: Encoded, metrics: Mapping[str, FloatArray], contexts: Contexts) -> list[FloatArray]:
+        margins = self.objective.margins(encoded, contexts.device)
+        costs = [metrics[key] * margins[key] if key in margins else metrics[key] for key in self.constrained]
+        return [cost / contexts.limits[:, i] for i, cost in enumerate(costs)]
+
+
+def _make_benchmark(settings: Settings) -> Benchmark:
+    devices: Sequence[Device]
+    if settings.pool is None:
+        devices, surrogates = _find_devices(settings), None
+    else:
+        devices, surrogates = make_pool(settings.scale, len(settings.devices), *settings.pool)
+    return Benchmark(settings.scale, devices if len(devices) > 1 else devices[0], surrogates, settings.world)
 
 
 def _find_devices(settings: Settings) -> list[Device]:

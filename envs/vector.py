@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Never
 
 from gymnasium.vector import AutoresetMode
@@ -37,6 +38,9 @@ class HWGPTVectorEnv(HasOptima, ManyLaneEnv):
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
         confidence: With which each limit is to hold; ``None`` without a margin.
         info_strings: Whether information has strings; otherwise numbers only, always of the same keys.
+        pool: How many devices ``"random"`` makes; 256 if not given.
+        exclude: Shipped devices that none of them is made from.
+        pool_seed: The seed that they are made from; 0 if not given.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:
@@ -67,6 +71,9 @@ class HWGPTVectorEnv(HasOptima, ManyLaneEnv):
         render_mode: str | None = None,
         confidence: float | None = None,
         info_strings: bool = True,
+        pool: int | None = None,
+        exclude: Sequence[str] | None = None,
+        pool_seed: int | None = None,
         *,
         autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
         **unknown: Never,
@@ -83,6 +90,9 @@ class HWGPTVectorEnv(HasOptima, ManyLaneEnv):
             regret=regret,
             world=world,
             confidence=confidence,
+            pool=pool,
+            exclude=exclude,
+            pool_seed=pool_seed,
         )
         task = get_task(settings)
         task.warn_of_limits()

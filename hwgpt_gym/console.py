@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final
 
 from rich.console import Console
@@ -26,6 +27,34 @@ output = Console(
 
 messages = Console(stderr=True, highlight=False, markup=False)
 """Where progress and remarks go, so that results can be piped."""
+
+
+@contextmanager
+def show_progress(what: str, total: int, lines: int) -> Iterator[Callable[[int, str], None]]:
+    """Show how far a long work is: a bar on a terminal, and lines elsewhere.
+
+    Args:
+        what: What is counted.
+        total: How many there will be.
+        lines: How many lines to print at most, where there is no terminal.
+
+    Yields:
+        A function to be called with how many are done, and a remark.
+    """
+    from rich.progress import Progress
+
+    printed = 0
+    with Progress(console=messages) as progress:
+        bar = progress.add_task(what, total=total)
+
+        def show(done: int, remark: str) -> None:
+            nonlocal printed
+            progress.update(bar, completed=done, description=f"{what}, {remark}")
+            if not messages.is_terminal and done * lines >= (printed + 1) * total:
+                printed = done * lines // total
+                messages.print(f"{done:,} of {total:,} {what}: {remark}")
+
+        yield show
 
 
 def warn(message: str) -> None:

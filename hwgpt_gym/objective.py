@@ -231,6 +231,14 @@ class BoundObjective:
         """
         return self._cost_on(self.bench, metric)
 
+    def limited_costs(self) -> tuple[list[Cost], list[float]]:
+        """Return the :meth:`cost` of every constraint, and its limit; of a benchmark of one device.
+
+        Raises:
+            ValueError: If a constraint depends on the device and the benchmark is not of one.
+        """
+        return [self.cost(metric) for metric in self.limits], [float(limit) for limit in self.limits.values()]
+
     def _cost_on(self, bench: Benchmark, metric: str) -> Cost:
         model, confidence = bench.count_model(metric), self.objective.confidence
         if confidence is None:

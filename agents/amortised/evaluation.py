@@ -11,11 +11,11 @@ import numpy.typing as npt
 
 from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
-from hwgpt_gym.agents.amortised.tables import CostTables, make_tables
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum import solve
 from hwgpt_gym.search_space import EMBED_DIM, NUM_CHOICES, Encoded, FloatArray
+from hwgpt_gym.surrogates.cost_tables import CostTables, make_tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -115,7 +115,7 @@ def samples(policy: AmortisedPolicy, bound: BoundObjective, count: int, rng: np.
 
 def tables_of(bound: BoundObjective) -> CostTables:
     """Return what a policy is told of one problem."""
-    return make_tables([([bound.cost(metric) for metric in bound.limits], [float(v) for v in bound.limits.values()])])
+    return make_tables([bound.limited_costs()])
 
 
 def evaluate(

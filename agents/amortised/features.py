@@ -12,7 +12,6 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.agents.amortised.tables import BASE, HEAD, MLP, SLOTS, CostTables
 from hwgpt_gym.search_space import (
     FIRST_LAYER,
     GROUPS,
@@ -22,6 +21,7 @@ from hwgpt_gym.search_space import (
     layers_of,
 )
 from hwgpt_gym.surrogates.chain_model import ChainModel
+from hwgpt_gym.surrogates.cost_tables import SLOTS, CostTables, split_tables
 
 Float32Array = npt.NDArray[np.float32]
 BoolArray = npt.NDArray[np.bool_]
@@ -112,7 +112,7 @@ class Features:
     def _open_groups(self, chosen: npt.NDArray[np.intp], place: int, costs: CostTables) -> BoolArray:
         """Return after which choices of width, depth or bias some group is left whose least cost keeps each limit."""
         n = len(chosen)
-        base, mlp, head = _parts(costs.tables)
+        base, mlp, head = split_tables(costs.tables)
         least = base + self._depths[:, None] * (mlp.min(axis=-1) + head.min(axis=-1))[:, :, :, None, :]
         keeps = (least <= 1.0 + _ROUNDING).all(axis=1)
         for column in range(place):
@@ -232,7 +232,7 @@ def _describe_limits(
     """Fill in the exact shares of every limit; return which choices keep each limit by itself, ``bool (n, 3)``."""
     n, rows = len(n_layer), np.arange(len(n_layer))
     width, depth, bias = group
-    base, mlp, head = _parts(costs.tables)
+    base, mlp, head = split_tables(costs.tables)
     open_choices = np.ones((n, NUM_CHOICES), dtype=np.bool_)
     for slot in range(SLOTS):
         constant = base[rows, slot, width, depth, bias]
@@ -265,19 +265,9 @@ def _describe_limits(
     return open_choices
 
 
-def _parts(tables: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Return base, MLP and head costs, ``(n, SLOTS, 3, 3, 2)`` and twice ``(n, SLOTS, 3, 2, 3)``."""
-    lead = tables.shape[:-1]
-    return (
-        tables[..., BASE].reshape(*lead, 3, 3, 2),
-        tables[..., MLP].reshape(*lead, 3, 2, 3),
-        tables[..., HEAD].reshape(*lead, 3, 2, 3),
-    )
-
-
 def _context_columns(tables: FloatArray, depths: tuple[int, ...]) -> FloatArray:
     """Return what a group costs with all first choices, and what all layers of the others add, ``float64 (n, 42)``."""
-    base, mlp, head = _parts(tables)
+    base, mlp, head = split_tables(tables)
     cheap = (mlp[..., 0] + head[..., 0])[:, :, None, :]
     columns = [base + np.array(depths)[:, None] * cheap]
     columns += [depths[1] * (part[..., 1:] - part[..., :1]) for part in (mlp, head)]

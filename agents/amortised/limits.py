@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -19,7 +18,7 @@ from hwgpt_gym.search_space import (
     SearchSpace,
     layers_of,
 )
-from hwgpt_gym.surrogates.cautious_cost import CautiousCost, Cost
+from hwgpt_gym.surrogates.cautious_cost import CautiousCost
 from hwgpt_gym.surrogates.chain_tables import cost_matrix, count_states
 from hwgpt_gym.surrogates.suffix_tables import state_index
 
@@ -39,8 +38,7 @@ class LimitKeeper:
 
     def __init__(self, bound: BoundObjective) -> None:
         self._space: SearchSpace = bound.bench.space
-        self._costs: Sequence[Cost] = [bound.cost(metric) for metric in bound.limits]
-        self._limits = [float(limit) for limit in bound.limits.values()]
+        self._costs, self._limits = bound.limited_costs()
         self._settled = len(self._costs) <= 1 and not any(isinstance(cost, CautiousCost) for cost in self._costs)
         self._kept: list[npt.NDArray[np.bool_]] = [self._keeps(group) for group in range(len(GROUPS))]
         self._groups = np.array([kept.any() for kept in self._kept]).reshape(GROUP_SHAPE)

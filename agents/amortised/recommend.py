@@ -9,7 +9,6 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from hwgpt_gym.agents.amortised.tables import SLOTS
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.console import floats
@@ -18,6 +17,7 @@ from hwgpt_gym.objective import BoundObjective, Limit, Objective
 from hwgpt_gym.optimum import Optimum, solve
 from hwgpt_gym.penalties import Outcome
 from hwgpt_gym.search_space import EMBED_DIM, Architecture, Encoded
+from hwgpt_gym.surrogates.cost_tables import SLOTS
 
 STEP: Final = 0.1
 """How much the limits of the cheaper and of the better alternative differ, relatively."""

@@ -11,13 +11,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.agents.amortised.tables import SLOTS, CostTables, table_model
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import ActionValues, Problem
 from hwgpt_gym.penalties import JUMP_MARGIN
 from hwgpt_gym.search_space import FIRST_LAYER, GROUP_SHAPE, GROUPS, NUM_CHOICES, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.chain_tables import chain_tables
+from hwgpt_gym.surrogates.cost_tables import SLOTS, CostTables, table_model
 
 _CHUNK: Final = 1 << 16
 """Numbers worked on at once, so that they stay in the processor's caches."""

@@ -8,8 +8,6 @@ episodes is its regret (the performance-difference lemma). No reward is sampled:
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -25,9 +23,9 @@ from hwgpt_gym.agents.amortised.devices import UNSEEN, SyntheticDevices
 from hwgpt_gym.agents.amortised.features import BoolArray, Features, Float32Array
 from hwgpt_gym.agents.amortised.policy import CLOSED, HIDDEN, AmortisedPolicy, make_network
 from hwgpt_gym.agents.amortised.teacher import Teacher
+from hwgpt_gym.agents.checkpoint import CHECKPOINT, load_checkpoint, save_checkpoint
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
-from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import FIRST_LAYER, NOT_SET, FloatArray, get_search_space
 
 EPOCHS: Final = 2
@@ -47,9 +45,6 @@ GUIDED: Final = 0.1
 STANDARDISED: Final = 4_096
 """Drawn problems that the features are standardised for."""
 
-CHECKPOINT: Final = "checkpoint.safetensors"
-_METADATA: Final = "hwgpt_gym_amortised_training"
-
 Progress = Callable[[int, float], None]
 """Called after every iteration with its number from 1 and the mean regret of its greedy episodes."""
 
@@ -61,9 +56,8 @@ class AmortisedTraining:
     Attributes:
         scale: The search space.
         iterations: How often episodes are built and learned from.
-        problems: Problems drawn in each, of which each has a greedy and a sampled episode.
-        beginnings: Further problems drawn in each, which are seen for the first three decisions alone; as many as
-            ``problems`` by default.
+        problems: Problems drawn in each, of which each has a greedy and a sampled episode; as many again are seen for
+            the first three decisions alone.
         seed: The seed of every random number.
         hidden: The width of both hidden layers.
         exclude: Devices that no problem is made from.
@@ -78,14 +72,11 @@ class AmortisedTraining:
     seed: int = 0
     hidden: int = HIDDEN
     exclude: tuple[str, ...] = UNSEEN
-    beginnings: int | None = None
 
     def __post_init__(self) -> None:
         get_search_space(self.scale)
         for name, least in (("iterations", 1), ("problems", 1), ("seed", 0), ("hidden", 1)):
             check_integer(name, getattr(self, name), least)
-        if self.beginnings is not None:
-            check_integer("beginnings", self.beginnings, 1)
 
     def train(
         self,
@@ -129,8 +120,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-SHIPPED: Final = {"s": (100, 256, None), "m": (60, 128, None), "l": (40, 64, None)}
-"""Iterations, problems and beginnings of the shipped policies; those of m and l begin with the weights of that of s."""
+SHIPPED: Final = {"s": (100, 256), "m": (60, 128), "l": (40, 64)}
+"""Iterations and problems of the shipped policies; those of m and l begin with the weights of that of s."""
 
 
 def shipped_training(scale: str, episodes: int | None = None, seed: int = 0) -> AmortisedTraining:
@@ -144,10 +135,10 @@ def shipped_training(scale: str, episodes: int | None = None, seed: int = 0) -> 
     Raises:
         ValueError: If there is no such scale, or an argument is not legal.
     """
-    iterations, problems, beginnings = SHIPPED[get_search_space(scale).scale]
+    iterations, problems = SHIPPED[get_search_space(scale).scale]
     if episodes is not None:
         iterations = check_integer("budget", episodes, 2 * problems) // (2 * problems)
-    return AmortisedTraining(scale, iterations, problems, seed, beginnings=beginnings)
+    return AmortisedTraining(scale, iterations, problems, seed)
 
 
 class _Batch(NamedTuple):
@@ -222,7 +213,7 @@ class _Run:
 
     def _beginnings(self) -> Iterator[_Batch]:
         """Yield the first three decisions in more problems, some of which go a random way."""
-        n, rng = self.settings.beginnings or self.settings.problems, self._rng
+        n, rng = self.settings.problems, self._rng
         drawn = self._devices.draw(rng, n)
         teacher = Teacher(self._model, self._extremes, drawn)
         context, problem = self.policy.features.context(drawn), np.arange(n)
@@ -255,42 +246,17 @@ class _Run:
 
     def save(self, path: Path) -> None:
         """Write everything that the training goes on with, whole or not at all."""
-        from safetensors.torch import save_file
+        progress = {"iteration": self.iteration, "generator": self._rng.bit_generator.state}
+        save_checkpoint(path, self.policy.network, self._optimizer, self._description(), progress)
 
-        state = self._optimizer.state_dict()["state"]
-        tensors = {f"network.{name}": value.contiguous() for name, value in self.policy.network.state_dict().items()}
-        tensors |= {f"adam.{index}.{key}": value for index, own in state.items() for key, value in own.items()}
-        document = self._description() | {"iteration": self.iteration, "generator": self._rng.bit_generator.state}
-        with replacing(path, parents=True) as temporary:
-            save_file(tensors, temporary, metadata={_METADATA: json.dumps(document)})
-
-    def load(self, path: str | os.PathLike[str]) -> None:
+    def load(self, path: Path) -> None:
         """Go on from a file that :meth:`save` wrote."""
-        from safetensors import SafetensorError, safe_open
-
-        try:
-            with safe_open(path, framework="pt") as file:
-                document = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (SafetensorError, ValueError) as error:
-            raise ValueError(f"{path} is no checkpoint: {error}") from None
-        described = {key: document.get(key) for key in self._description()}
-        if described != self._description():
-            raise ValueError(f"{path} is the checkpoint of another training, {described}, not {self._description()}")
-        network = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-        self.policy.network.load_state_dict(network)
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("adam."):
-                _, index, key = name.split(".")
-                state.setdefault(int(index), {})[key] = value
-        self._optimizer.load_state_dict(self._optimizer.state_dict() | {"state": state})
-        self._rng.bit_generator.state = document["generator"]
-        self.iteration = int(document["iteration"])
+        progress = load_checkpoint(path, self.policy.network, self._optimizer, self._description())
+        self._rng.bit_generator.state = progress["generator"]
+        self.iteration = int(progress["iteration"])
 
     def _description(self) -> dict[str, Any]:
-        settings: dict[str, Any] = json.loads(json.dumps(asdict(self.settings)))
-        return {"settings": settings, "origin": self._origin}
+        return {"settings": asdict(self.settings), "origin": self._origin}
 
 
 def _batch(seen: Float32Array, open_choices: BoolArray, values: npt.NDArray[np.float64]) -> _Batch:

@@ -1,15 +1,13 @@
 """What a contextual policy reads from an observation. This module loads torch.
 
-The observation describes a device by shares ``x`` of its typical cost, and the limit by its ratio ``r`` to the
-device's median cost (:meth:`hwgpt_gym.envs.contexts.ContextGenerator.columns`). What an architecture may contain
-depends on neither alone but on ``x / r``: the share of the *limit* that a part takes. A network would have to learn
-that division from a handful of devices. Here it is done for it, and so is the sum over the parts that are decided
-already.
+Observations show limited costs as squashed shares of their limits (:mod:`hwgpt_gym.envs.limit_shares`). Here they are
+expanded again and put into the units in which decisions are made: what is left of the limit relative to what the rest
+may cost, and to what the choices at hand do.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 import gymnasium
 import numpy as np
@@ -17,83 +15,67 @@ import torch
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor
 
-from hwgpt_gym.envs.construction import NUM_ACTIONS, ObservationLayout
-from hwgpt_gym.envs.contexts import DEVICE_FEATURES
-from hwgpt_gym.search_space import HEAD_COLUMNS, MLP_COLUMNS, FloatArray
+from hwgpt_gym.envs.construction import ObservationLayout
+from hwgpt_gym.envs.limit_shares import SHARES, expand
+from hwgpt_gym.surrogates.cost_tables import SLOTS, TABLE
 
 LEAST_DEVIATION: Final = 0.04
-"""The standard deviation below which a context column is not scaled up further."""
+"""The standard deviation below which an entry of a table is not scaled up further."""
 
-_WIDTHS: Final = 3
-_PARTS: Final = DEVICE_FEATURES // _WIDTHS
-_EXTRA: Final = DEVICE_FEATURES + _PARTS + 1
-
-
-class Shares(NamedTuple):
-    """What parts of an architecture take of the limit.
-
-    Attributes:
-        all: By embedding width: the base, all layers with each MLP ratio, all layers with each head count,
-            ``float32 (n, 21)``.
-        own: The same of the width that is chosen, zeros before it is, ``float32 (n, 7)``.
-        used: By all that is chosen so far, ``float32 (n, 1)``.
-    """
-
-    all: Tensor
-    own: Tensor
-    used: Tensor
+SCALINGS: Final = 12
+"""Columns of shares, for each slot."""
 
 
 class ContextFeatures(BaseFeaturesExtractor):
-    """Adds shares of the limit to observations, and standardises their context.
+    """Expands the context of observations: standardised tables, and shares in the units of decisions.
 
     Args:
         observation_space: The observation space.
-        layout: The columns of the observations, with one limit and one device's features as the context.
+        layout: The columns of the observations, with two slots for limited costs as the context.
     """
 
     center: Tensor
     scale: Tensor
 
     def __init__(self, observation_space: gymnasium.Space[np.ndarray], layout: ObservationLayout) -> None:
-        super().__init__(observation_space, layout.num_columns + _EXTRA)
+        super().__init__(observation_space, layout.context.start + SLOTS * (1 + TABLE + SCALINGS))
         self.layout = layout
-        self.layers = layout.space.depths[len(layout.space.depths) // 2]
-        standardised = layout.num_context_columns + DEVICE_FEATURES
-        self.register_buffer("center", torch.zeros(standardised))
-        self.register_buffer("scale", torch.ones(standardised))
+        self.register_buffer("center", torch.zeros(SLOTS, TABLE))
+        self.register_buffer("scale", torch.ones(SLOTS, TABLE))
 
-    def fit(self, contexts: FloatArray) -> None:
-        """Set centre and scale from a sample of contexts, ``float64 (n, 22)``."""
-        shares = self.shares_of_limit(torch.as_tensor(contexts)).numpy()
+    def fit(self, tables: Tensor) -> None:
+        """Set centre and scale from the part ``costs`` of a sample of contexts, ``float32 (n, slots * 55)``."""
+        entries = expand(tables.reshape(-1, SLOTS, 1 + TABLE)[:, :, 1:].double())
         # Few devices are seen, so what hardly differs between them must not become loud: it would be memorised.
-        columns = np.concatenate([contexts, shares], axis=1)
-        deviation = np.maximum(columns.std(axis=0), LEAST_DEVIATION)
-        self.center.copy_(torch.as_tensor(columns.mean(axis=0)))
-        self.scale.copy_(torch.as_tensor(1.0 / deviation))
+        self.center.copy_(entries.mean(dim=0))
+        self.scale.copy_(1.0 / entries.std(dim=0, correction=0).clamp_min(LEAST_DEVIATION))
 
     def forward(self, observations: Tensor) -> Tensor:
-        """Return the observations with standardised context and shares of the limit, ``float32 (n, width + 29)``."""
-        contexts = observations[:, self.layout.context]
-        shares = self.shares(observations)
-        scaled = (torch.cat([contexts, shares.all], dim=1) - self.center) * self.scale
+        """Return the choices so far and the next decision as they are, and the context expanded, ``float32 (n, …)``."""
+        n = len(observations)
+        context = observations[:, self.layout.context]
+        tables = context[:, self.layout.part("costs")].reshape(n, SLOTS, 1 + TABLE)
+        present = tables[:, :, :1]
         # Devices and limits may lie outside of what was seen.
-        own = observations[:, : self.layout.context.start]
-        return torch.cat([own, scaled.clamp(-4.0, 4.0), shares.own, shares.used], dim=1)
+        entries = ((expand(tables[:, :, 1:]) - self.center) * self.scale).clamp(-4.0, 4.0)
+        shares = self.shares(context[:, self.layout.part("shares")].reshape(n, SLOTS, SHARES))
+        slots = torch.cat([present, entries * present, shares * present], dim=2)
+        return torch.cat([observations[:, : self.layout.context.start], slots.reshape(n, -1)], dim=1)
 
-    def shares(self, observations: Tensor) -> Shares:
-        """Return what parts of architectures take of their limits; observations are ``float32 (n, width)``."""
-        everything = self.shares_of_limit(observations[:, self.layout.context])
-        one_hot = observations[:, self.layout.choices].view(len(observations), -1, NUM_ACTIONS)
-        by_width = everything.view(-1, _WIDTHS, _PARTS)
-        own = (one_hot[:, 0, :, None] * by_width).sum(dim=1)
-        counts = torch.cat([one_hot[:, MLP_COLUMNS].sum(dim=1), one_hot[:, HEAD_COLUMNS].sum(dim=1)], dim=1)
-        used = own[:, :1] + (counts * own[:, 1:]).sum(dim=1, keepdim=True) / self.layers
-        return Shares(everything, own, used)
-
-    def shares_of_limit(self, contexts: Tensor) -> Tensor:
-        """Turn the columns of contexts, ``(n, 22)``, into the features' shares of the limit, ``(n, 21)``."""
-        relative = contexts[:, self.layout.part("limits")]
-        ratio = relative / (1.0 - relative)
-        signed = 2.0 * contexts[:, self.layout.part("devices")] - 1.0
-        return signed / (1.0 - signed.abs()) / ratio
+    def shares(self, shown: Tensor) -> Tensor:
+        """Turn shown shares, ``(n, slots, 7)``, into units of decisions, ``(n, slots, 12)``."""
+        used, slack, span, in_layers, *steps = expand(shown).unbind(dim=2)
+        step = torch.stack(steps, dim=2)
+        dearest = step.amax(dim=2)
+        columns = [
+            used.clamp(0.0, 2.0),
+            3.0 * slack.clamp(-1.0, 1.0),
+            (10.0 * slack).clamp(-2.0, 2.0),
+            (slack / span.clamp_min(1e-3)).clamp(-1.5, 2.5),
+            in_layers.clamp(-3.0, 3.0),
+            (in_layers / dearest.clamp_min(1e-3) / 3.0).clamp(-3.0, 3.0),
+            *step.clamp(0.0, 3.0).unbind(dim=2),
+            # What each choice leaves, below 0 if it can no longer be afforded.
+            *(in_layers[:, :, None] - step).clamp(-1.0, 1.0).unbind(dim=2),
+        ]
+        return torch.stack(columns, dim=2)

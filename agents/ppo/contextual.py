@@ -2,7 +2,7 @@
 
 A search begins anew for every device and every limit. A contextual policy reads both from the observation and builds
 an architecture in one episode, also for devices it was never trained on: the environment describes a device by its
-normalised cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains and scores it.
+cost coefficients. ``hwgpt-gym train --agent contextual_ppo`` trains and scores it.
 """
 
 from __future__ import annotations
@@ -14,21 +14,24 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.devices import DEVICES
+from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.onboarding.devices import get_device
-from hwgpt_gym.search_space import FloatArray
+from hwgpt_gym.search_space import FloatArray, get_search_space
+from hwgpt_gym.surrogates.cost_tables import SLOTS, make_tables
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hwgpt_gym.agents.ppo.policy import Policy
-    from hwgpt_gym.envs.task import Task
 
 UNSEEN_DEVICES: Final = ("a6000", "rtx3080", "cpu_amd_7452")
 """Devices that are kept out of training."""
 
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-"""Quantiles of latency: the limits that the policy is evaluated under."""
+"""Quantiles of each limited cost: the limits that the policy is evaluated under."""
 
 
 def _seen_devices() -> tuple[str, ...]:
@@ -37,17 +40,19 @@ def _seen_devices() -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class ContextualPPO:
-    """PPO on episodes that draw a device and a limit of latency.
+    """PPO on episodes that draw a device and limits of one or two costs.
 
     Attributes:
         scale: The search space.
         devices: The devices to train on.
-        low: The low end of the limits, a quantile of the device's latency from 0 to 1.
+        metrics: The limited costs.
+        low: The low end of the limits, a quantile of the cost on the device from 0 to 1.
         high: The high end.
         evaluations: The number of architectures to build.
         seed: Seeds everything random.
         num_envs: Lanes of the vector environment.
-        n_steps: Decisions of every lane between two updates.
+        n_steps: Decisions of every lane between two updates; by default as many as the longest episode has, which is
+            the least.
         batch_size: Decisions in a minibatch.
         n_epochs: Passes over the decisions in an update.
         learning_rate: Adam's at the start; it falls linearly to zero.
@@ -63,12 +68,13 @@ class ContextualPPO:
 
     scale: str = "s"
     devices: tuple[str, ...] = field(default_factory=_seen_devices)
+    metrics: tuple[str, ...] = ("latency_ms",)
     low: float = 0.05
     high: float = 0.95
     evaluations: int = 170_000
     seed: int = 0
     num_envs: int = 128
-    n_steps: int = 27
+    n_steps: int | None = None
     batch_size: int = 864
     n_epochs: int = 4
     learning_rate: float = 0.003
@@ -85,25 +91,44 @@ class ContextualPPO:
             raise ValueError(f"devices must name at least two devices, got {echo(self.devices)}")
         check_between("low", self.low, 0.0, 1.0)
         check_between("high", self.high, self.low, 1.0)
-        for name in ("evaluations", "num_envs", "n_steps", "n_epochs", "hidden_size"):
+        if not 1 <= len(self.metrics) <= SLOTS:
+            raise ValueError(f"metrics must name one or two costs, got {echo(self.metrics)}")
+        for metric in self.metrics:
+            get_metric(metric, COST_METRICS)
+        for name in ("evaluations", "num_envs", "n_epochs", "hidden_size"):
             check_integer(name, getattr(self, name), 1)
+        decisions = get_search_space(self.scale).num_decisions
+        if self.n_steps is None:
+            object.__setattr__(self, "n_steps", decisions)
+        check_integer("n_steps", self.n_steps, decisions)
         check_integer("batch_size", self.batch_size, 2)
         check_integer("seed", self.seed, 0)
 
     @property
     def constraint(self) -> dict[str, tuple[str, str]]:
-        """The environment's constraint: the range that limits are drawn from."""
-        return {"latency_ms": (f"p{100 * self.low:g}", f"p{100 * self.high:g}")}
+        """The environment's constraint: the ranges that limits are drawn from."""
+        return dict.fromkeys(self.metrics, (f"p{100 * self.low:g}", f"p{100 * self.high:g}"))
 
-    def train(self, callback: Callable[[int], None] | None = None) -> Policy:
-        """Train a policy.
+    def train(
+        self,
+        callback: Callable[[int, float], None] | None = None,
+        folder: Path | None = None,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> Policy:
+        """Train a policy; the same settings give the same policy on the same machine, interrupted or not.
 
         Args:
-            callback: Called with the number of architectures built so far, after every step that finished some.
+            callback: Called before every update with the number of architectures built so far, and the mean reward of
+                those since the last one.
+            folder: Where a checkpoint is kept, from which an interrupted training goes on; none by default.
+            stopped: Whether to end now; the checkpoint is that of the last update then.
+
+        Raises:
+            ValueError: If the folder's checkpoint is that of other settings.
         """
         from hwgpt_gym.agents.ppo.contextual_training import train
 
-        return train({**asdict(self), "constraint": self.constraint}, callback)
+        return train({**asdict(self), "constraint": self.constraint}, callback, folder, stopped)
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +137,7 @@ class ContextualScore:
 
     Attributes:
         devices: The devices.
-        levels: The quantiles of latency that are the limits.
+        levels: The quantiles of the limited costs that are the limits.
         regret: In reward, below the certified optimum of each device and limit, ``float64 (devices, levels)``.
         feasible: Whether the limit was kept, ``bool (devices, levels)``.
     """
@@ -128,49 +153,36 @@ class ContextualScore:
 
 
 def evaluate(
-    policy: Policy, devices: Sequence[str] = tuple(DEVICES), levels: Sequence[float] = LEVELS
+    policy: Policy,
+    devices: Sequence[AnyDevice] = tuple(DEVICES),
+    levels: Sequence[float] = LEVELS,
+    metrics: Sequence[str] = ("latency_ms",),
 ) -> ContextualScore:
-    """Score the greedy episodes of a contextual policy, one for each device and limit.
+    """Score the greedy episodes of a contextual policy, one for each device and limit, under the default penalty.
 
     Args:
         policy: The policy.
         devices: The devices, seen in training or not.
-        levels: The limits, as quantiles of each device's latency.
+        levels: The limits, as quantiles of each cost on the device.
+        metrics: The limited costs, one or two.
 
     Raises:
-        ValueError: If the policy's context is another one.
+        ValueError: If the policy has no context, or limits cannot be kept.
     """
-    from hwgpt_gym.envs.contexts import Contexts
     from hwgpt_gym.objective import Objective
     from hwgpt_gym.optimum import solve
 
-    task = _task(policy.space.scale, tuple(devices))
-    columns = task.layout.num_context_columns
-    if policy.context_columns != columns:
-        raise ValueError(
-            f"the policy must have {columns} context columns (limit and device), has {policy.context_columns}"
-        )
-    benches = [Benchmark(policy.space.scale, name) for name in devices]
-    limits = np.array([[bench.quantile("latency_ms", level) for level in levels] for bench in benches])
-    index = np.repeat(np.arange(len(benches)), len(levels))
-    contexts = Contexts(index, limits.reshape(-1, 1))
-    encoded = policy.greedy(task.generator.columns(contexts))
-    outcome = task.score(encoded, contexts).outcome
-    optimum = np.array(
-        [
-            solve(bench, Objective({"latency_ms": float(limit)})).reward
-            for bench, row in zip(benches, limits, strict=True)
-            for limit in row
-        ]
-    )
+    benches = [Benchmark(policy.space.scale, device) for device in devices]
+    objectives = [Objective(dict.fromkeys(metrics, f"p{100 * level:g}")) for level in levels]
+    bounds = [objective.bind(bench) for bench in benches for objective in objectives]
+    encoded = policy.greedy(make_tables([bound.limited_costs() for bound in bounds]))
+    outcomes = [
+        bound.evaluate(bound.bench.evaluate(row, bound.metrics))
+        for bound, row in zip(bounds, encoded[:, None], strict=True)
+    ]
     shape = (len(benches), len(levels))
-    return ContextualScore(
-        tuple(devices), tuple(levels), (optimum - outcome.reward).reshape(shape), outcome.feasible.reshape(shape)
-    )
-
-
-def _task(scale: str, devices: tuple[str, ...]) -> Task:
-    from hwgpt_gym.envs.settings import make_settings
-    from hwgpt_gym.envs.task import get_task
-
-    return get_task(make_settings(devices, scale, {"latency_ms": ("p5", "p95")}))
+    reward = np.array([outcome.reward[0] for outcome in outcomes])
+    optimum = np.array([solve(bound.bench, bound.objective).reward for bound in bounds])
+    feasible = np.array([outcome.feasible[0] for outcome in outcomes])
+    names = tuple(bench.devices[0].name for bench in benches)
+    return ContextualScore(names, tuple(levels), (optimum - reward).reshape(shape), feasible.reshape(shape))

@@ -6,6 +6,7 @@ Files are those of :mod:`hwgpt_gym.agents.ppo.policy_file`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,12 +16,13 @@ import torch
 from gymnasium import spaces
 
 from hwgpt_gym.agents.ppo.policy_file import Description, read_policy, write_policy
-from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.checks import echo
 from hwgpt_gym.envs.construction import NUM_ACTIONS, Construction, ObservationLayout
-from hwgpt_gym.envs.contexts import context_parts
-from hwgpt_gym.objective import Objective
-from hwgpt_gym.search_space import Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.envs.limit_shares import LimitTables, limit_parts
+from hwgpt_gym.objective import Limit, Objective
+from hwgpt_gym.search_space import NOT_SET, Encoded, FloatArray, SearchSpace, get_search_space
+from hwgpt_gym.surrogates.cost_tables import CostTables, make_tables
 
 
 class PolicyScore(NamedTuple):
@@ -79,31 +81,64 @@ class Policy:
         )
         return cls(space, network, masked, hidden_size, context_columns)
 
-    def greedy(self, contexts: FloatArray | None = None) -> Encoded:
+    def build(
+        self, contexts: Sequence[tuple[AnyDevice, Mapping[str, Limit]]], rng: np.random.Generator | None = None
+    ) -> Encoded:
+        """Build one architecture for each of some devices and limits.
+
+        Args:
+            contexts: Devices, as :class:`~hwgpt_gym.benchmark.Benchmark` takes them, and constraints.
+            rng: Samples instead of taking the most probable choices.
+
+        Returns:
+            ``int8 (n, D)``.
+
+        Raises:
+            ValueError: If the policy has no context, a device or limit is not legal, or more than two costs are
+                limited.
+
+        Example:
+            >>> policy.build([("rtx3080", {"latency_ms": "p30"})])  # doctest: +SKIP
+        """
+        benches = [Benchmark(self.space.scale, device) for device, _ in contexts]
+        pairs = zip(benches, contexts, strict=True)
+        costs = make_tables([Objective(constraint).bind(bench).limited_costs() for bench, (_, constraint) in pairs])
+        return self._build(len(benches), costs, rng)
+
+    def greedy(self, contexts: CostTables | None = None) -> Encoded:
         """Build one architecture a context, taking the most probable choice at every decision.
 
         Args:
-            contexts: The context columns, ``(n, context_columns)``; needed if the policy has any.
+            contexts: The limited costs; needed if the policy has a context.
 
         Returns:
             ``int8 (n, D)``; one architecture if the policy has no context.
         """
-        return self._build(1 if contexts is None else len(contexts), contexts, None)
+        return self._build(1 if contexts is None else len(contexts.tables), contexts, None)
 
-    def sample(self, rng: np.random.Generator, n: int, contexts: FloatArray | None = None) -> Encoded:
-        """Draw ``n`` architectures, ``int8 (n, D)``; ``contexts`` is ``(n, context_columns)``."""
+    def sample(self, rng: np.random.Generator, n: int, contexts: CostTables | None = None) -> Encoded:
+        """Draw ``n`` architectures, ``int8 (n, D)``, each for the limited costs of its row of ``contexts``, if any."""
         return self._build(n, contexts, rng)
 
-    def _build(self, n: int, contexts: FloatArray | None, rng: np.random.Generator | None) -> Encoded:
-        width = 0 if contexts is None else np.shape(contexts)[1]
-        if width != self.context_columns:
-            raise ValueError(f"contexts must have {self.context_columns} columns, got {width}")
-        layout = observation_layout(self.space, width)
-        construction = Construction(layout, n)
-        construction.begin()
-        if contexts is not None:
-            construction.observation[:, layout.context] = contexts
+    def _build(self, n: int, contexts: CostTables | None, rng: np.random.Generator | None) -> Encoded:
+        if (contexts is None) != (self.context_columns == 0):
+            raise ValueError("contexts must be given to a policy that has a context, and to no other")
+        encoded = np.full((n, self.space.num_decisions), NOT_SET, dtype=np.int8)
+        count = np.zeros(n, dtype=np.intp) if contexts is None else contexts.present.sum(axis=1)
+        for num_costs in np.unique(count).tolist():
+            rows = np.flatnonzero(count == num_costs)
+            tables = None if contexts is None else contexts.tables[rows, :num_costs]
+            encoded[rows] = self._build_alike(len(rows), tables, rng)
+        return encoded
+
+    def _build_alike(self, n: int, tables: FloatArray | None, rng: np.random.Generator | None) -> Encoded:
+        """Build architectures under as many limited costs each, of tables by the limits ``(n, costs, 54)``."""
         lanes = np.arange(n)
+        limited = None if tables is None or not tables.shape[1] else LimitTables(self.space, tables)
+        construction = Construction(observation_layout(self.space, self.context_columns), n, limited)
+        if limited is not None:
+            construction.show_limits(lanes, lanes, np.ones((n, limited.num_costs)))
+        construction.begin()
         while len(lanes):
             probability = self._probabilities(construction, lanes)
             if rng is None:
@@ -208,13 +243,12 @@ def observation_layout(space: SearchSpace, context_columns: int = 0) -> Observat
     """Return the columns of the observations that a policy reads.
 
     Raises:
-        ValueError: If the context is neither none nor that of one limit and a device.
+        ValueError: If the context is neither none nor that of limited costs.
     """
-    layout = ObservationLayout(space, context_parts(("latency_ms",)) if context_columns else ())
+    layout = ObservationLayout(space, limit_parts(1) if context_columns else ())
     if layout.num_context_columns != context_columns:
         raise ValueError(
-            f"context_columns must be 0, or {layout.num_context_columns} for one limit and a device, "
-            f"got {context_columns}"
+            f"context_columns must be 0, or {layout.num_context_columns} for limited costs, got {context_columns}"
         )
     return layout
 

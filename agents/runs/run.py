@@ -22,7 +22,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -74,6 +74,10 @@ class StoppableProblem(SearchProblem):
         self.enough = enough
         self.stopped = False
         super().__init__(benchmark, objective, budget, seed)
+
+    def stop(self) -> None:
+        """End the search."""
+        self.stopped = True
 
     @property
     def remaining(self) -> int:
@@ -169,7 +173,7 @@ def _search(
 ) -> tuple[SearchResult, Policy | None, bool]:
     """Return what was evaluated, what was trained, and whether Ctrl-C ended it."""
     if isinstance(agent, Trainable):
-        with _stop_at_interrupt(problem):
+        with stop_at_interrupt(problem.stop):
             result, policy = agent.train(problem, callback, tensorboard)
         return result, policy, problem.stopped
     wall, cpu = time.perf_counter(), time.process_time()
@@ -181,18 +185,18 @@ def _search(
 
 
 @contextmanager
-def _stop_at_interrupt(problem: StoppableProblem) -> Iterator[None]:
-    """Let the first Ctrl-C stop the problem, so that the agent ends as a budget does; the second raises."""
+def stop_at_interrupt(stop: Callable[[], None]) -> Iterator[None]:
+    """Let the first Ctrl-C call a function, so that what is under way ends as it does by itself; the second raises."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = signal.getsignal(signal.SIGINT)
 
-    def stop(*_: object) -> None:
-        problem.stopped = True
+    def handle(*_: object) -> None:
+        stop()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
-    signal.signal(signal.SIGINT, stop)
+    signal.signal(signal.SIGINT, handle)
     try:
         yield
     finally:

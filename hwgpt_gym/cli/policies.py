@@ -31,7 +31,7 @@ from hwgpt_gym.cli.options import (
     parse_constraints,
     refuse_options,
 )
-from hwgpt_gym.console import make_table, messages, output, print_json
+from hwgpt_gym.console import make_table, output, print_json, show_progress
 
 if TYPE_CHECKING:
     from hwgpt_gym.agents.ppo.contextual import ContextualScore
@@ -66,12 +66,16 @@ def train(
     tensorboard: Annotated[
         Path | None, typer.Option("--tensorboard", help="Write TensorBoard's events to this folder.")
     ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option("--metric", help=f"A cost that {CONTEXTUAL} learns to limit; latency_ms by default, two at most."),
+    ] = None,
 ) -> None:
     """Train a policy and write a run folder: policy, every evaluation, pictures, report.
 
     Ctrl-C ends the training and writes what there is; a second one ends at once. The agent contextual_ppo trains one
-    policy on ten devices and all latency limits (it takes neither --device nor --constraint) and writes the policy. So
-    does amortised, for every device and cost; given the folder of an interrupted training, it goes on.
+    policy on ten devices and all limits of a cost (it takes neither --device nor --constraint) and writes the policy.
+    So does amortised, for every device and cost. Given the folder of an interrupted training, both go on.
 
     Example: hwgpt-gym train --agent maskable_ppo --device v100 --constraint energy_j=p30 --budget 20000
     """
@@ -83,8 +87,11 @@ def train(
     if agent == CONTEXTUAL:
         others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {CONTEXTUAL}")
-        _train_contextual(scale or "s", 170_000 if budget is None else budget, seed, folder)
+        metrics = ["latency_ms"] if metric is None else metric
+        _train_contextual(scale or "s", metrics, 170_000 if budget is None else budget, seed, folder)
         return
+    if metric is not None:
+        raise ValueError(f"--metric is taken only by the agent {CONTEXTUAL}: others take --constraint")
     if agent == AMORTISED:
         others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {AMORTISED}")
@@ -100,29 +107,36 @@ def train(
         raise typer.Exit(INTERRUPTED)
 
 
-def _train_contextual(scale: str, budget: int, seed: int, folder: Path | None) -> None:
+def _train_contextual(scale: str, metrics: Sequence[str], budget: int, seed: int, folder: Path | None) -> None:
     import json
+    from contextlib import nullcontext
     from dataclasses import asdict
+    from threading import Event
 
-    from rich.progress import Progress
-
+    from hwgpt_gym.agents.checkpoint import CHECKPOINT
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
-    from hwgpt_gym.agents.runs.run import POLICY, run_folder
+    from hwgpt_gym.agents.runs.run import POLICY, run_folder, stop_at_interrupt
 
-    settings = ContextualPPO(scale=scale, evaluations=budget, seed=seed)
+    settings = ContextualPPO(scale=scale, metrics=tuple(metrics), evaluations=budget, seed=seed)
     description = json.dumps({"agent": CONTEXTUAL, "settings": asdict(settings)}, indent=2) + "\n"
-    with run_folder(CONTEXTUAL, description, folder) as path, Progress(console=messages) as progress:
-        bar = progress.add_task("architectures built", total=budget)
-        policy = settings.train(lambda built: progress.update(bar, completed=built))
+    interrupted = Event()
+    goes_on = folder is not None and (folder / CHECKPOINT).is_file()
+    claimed = nullcontext(folder or Path()) if goes_on else run_folder(CONTEXTUAL, description, folder)
+    with claimed as path:
+        with show_progress("architectures", budget, 50) as show, stop_at_interrupt(interrupted.set):
+            policy = settings.train(
+                lambda built, reward: show(built, f"mean reward {reward:.4f}"), path, interrupted.is_set
+            )
         policy.save(path / POLICY, settings=asdict(settings))
-    _print_contextual(evaluate(policy), settings.devices)
+    if interrupted.is_set():
+        output.print(f"Interrupted; the same command with --output {path} goes on.", soft_wrap=True)
+        raise typer.Exit(INTERRUPTED)
+    _print_contextual(evaluate(policy, metrics=settings.metrics), settings.devices)
     output.print(f"\nPolicy: {path / POLICY}", soft_wrap=True)
 
 
 def _train_amortised(scale: str, budget: int | None, seed: int, folder: Path | None) -> None:
     from dataclasses import asdict
-
-    from rich.progress import Progress
 
     from hwgpt_gym.agents.amortised.training import shipped_training
     from hwgpt_gym.agents.amortised.weights import load_pretrained, save_policy
@@ -131,15 +145,8 @@ def _train_amortised(scale: str, budget: int | None, seed: int, folder: Path | N
     settings = shipped_training(scale, budget, seed)
     path = folder or Path("runs") / f"{AMORTISED}-{scale}-{seed}"
     start = None if scale == "s" else load_pretrained("s")
-    with Progress(console=messages) as progress:
-        bar = progress.add_task("iterations", total=settings.iterations)
-
-        def show(iteration: int, regret: float) -> None:
-            progress.update(bar, completed=iteration)
-            if not messages.is_terminal:
-                messages.print(f"iteration {iteration} of {settings.iterations}: mean regret {regret:.5f}")
-
-        policy = settings.train(path, show, start)
+    with show_progress("iterations", settings.iterations, settings.iterations) as show:
+        policy = settings.train(path, lambda done, regret: show(done, f"mean regret {regret:.5f}"), start)
     given = {name: value for name, value in asdict(settings).items() if value is not None}
     save_policy(policy, path / POLICY, {"settings": given, "start": "" if start is None else "s"})
     output.print(f"Policy: {path / POLICY}", soft_wrap=True)
@@ -180,7 +187,7 @@ def evaluate(
         return
     others = ("device", "constraint", "episodes", "seed")
     refuse_options(context, others, "by policies without a context: this one is scored on all devices and limits")
-    score = contextual.evaluate(policy)
+    score = contextual.evaluate(policy, metrics=notes.get("settings", {}).get("metrics", ("latency_ms",)))
     if as_json:
         regret = dict(zip(score.devices, score.regret.tolist(), strict=True))
         print_json({"model": str(path), "levels": list(score.levels), "regret": regret})

@@ -18,6 +18,7 @@ from gymnasium.envs.registration import EnvSpec
 from gymnasium.utils.env_checker import check_env, data_equivalence
 
 from hwgpt_gym import DEVICES, METRICS, SEARCH_SPACES, Architecture, Benchmark
+from hwgpt_gym.envs.limit_shares import expand
 from hwgpt_gym.envs.registration import ENV_IDS
 from hwgpt_gym.objective import Objective
 
@@ -31,10 +32,11 @@ OPTIONS: list[dict[str, Any]] = [
     {"device": ["a100", "h100", "cpu_xeon_gold"]},
     {
         "device": "all",
-        "constraint": {"latency_ms": ("p10", "p90"), "energy_j": ("p5", "p60"), "params": 5e7},
+        "constraint": {"latency_ms": ("p10", "p90"), "energy_j": ("p5", "p60")},
         "penalty": "hinge",
     },
     {"device": "all", "constraint": {"latency_ms": ("p10", "p90")}, "noise": True, "shaping": True},
+    {"device": "random", "pool": 4, "constraint": {"energy_j": ("p10", "p90")}},
 ]
 SPECS = [gym.spec(env_id) for env_id in ENV_IDS]
 
@@ -139,7 +141,8 @@ def test_reward_is_quality_minus_penalty_and_metrics_are_the_benchmarks(options:
         assert abs(rewards[-1] - (info["quality"] - info["penalty"] + info.get("shaping", 0.0))) <= 1e-9
         assert abs(sum(rewards) - (info["quality"] - info["penalty"])) <= 1e-9
         device = info.get("device", options.get("device", "a6000"))
-        bench = Benchmark(options.get("scale", "s"), device)
+        made_up = options.get("device") == "random"
+        bench = env.unwrapped.bench.on(device) if made_up else Benchmark(options.get("scale", "s"), device)
         encoded = Architecture.from_string(info["architecture"]).encode()
         np.testing.assert_array_equal(env.unwrapped.encoded, encoded)
         measured = [key for key in METRICS if METRICS[key].per_device] if options.get("noise") else []
@@ -200,17 +203,21 @@ def test_noise_is_the_benchmarks() -> None:
 
 def test_contexts_follow_their_ranges_and_show_in_the_observation() -> None:
     env = gym.make("HWGPT-v0", device=["a100", "P100"], constraint={"latency_ms": ("p10", "p90"), "params": "p50"})
-    assert env.observation_space.shape == (108 + 2 + 21,)
+    layout = env.unwrapped.layout
+    assert env.observation_space.shape == (108 + 2 * 55 + 2 * 7,)
     seen = set()
     observation, info = env.reset(seed=0)
     for _ in range(50):
         bench = Benchmark("s", info["device"])
         limit = info["constraint"]["latency_ms"]
         assert bench.quantile("latency_ms", 0.1) <= limit <= bench.quantile("latency_ms", 0.9)
-        ratio = limit / bench.quantile("latency_ms", 0.5)
-        assert observation[108] == np.float32(ratio / (1.0 + ratio))
-        assert observation[109] == np.float32(0.5)
-        seen.add((info["device"], tuple(observation[110:].tolist())))
+        tables = expand(observation[layout.context][layout.part("costs")].astype(np.float64)).reshape(2, 55)
+        base = bench.count_model("latency_ms").base.ravel() / limit
+        np.testing.assert_allclose(tables[0, 1:19], base, rtol=1e-5)
+        used, slack = expand(observation[layout.context][layout.part("shares")].astype(np.float64))[:2]
+        assert used == 0.0
+        assert slack == pytest.approx(1.0 - bench.extremes("latency_ms")[0] / limit, abs=1e-6)
+        seen.add((info["device"], tuple((limit * tables[0, 1:]).round(2).tolist())))
         observation, info = env.reset()
     assert sorted(device for device, _ in seen) == ["a100", "p100"]
 
@@ -257,6 +264,18 @@ def test_one_device_and_a_range_have_the_observation_of_all() -> None:
         ({"device": []}, "a list of at least one of them"),
         ({"device": ["a100", "A100"]}, "must not repeat"),
         ({"device": 3}, "device must be"),
+        ({"pool": 8}, "pool is for device='random'"),
+        ({"exclude": ["a100"]}, "exclude is for device='random'"),
+        ({"device": "random", "pool": 0}, "pool must be an integer from 1 to 4096, got 0"),
+        ({"device": "random", "pool_seed": -1}, "pool_seed must be"),
+        ({"device": "random", "exclude": ["a101"]}, "exclude must be one of"),
+        ({"device": "random", "exclude": list(DEVICES)[2:]}, "exclude must leave at least 3 devices"),
+        ({"device": "random", "noise": True}, "noise must be left out with device='random'"),
+        ({"device": "random", "confidence": 0.9}, "confidence must be left out with device='random'"),
+        (
+            {"device": "all", "constraint": {"latency_ms": "p50", "energy_j": "p50", "params": "p50"}},
+            "constraint must limit at most 2 costs where devices or limits vary",
+        ),
         ({"scale": "xl"}, "scale must be one of"),
         ({"constraint": {"latency": 3.0}}, "did you mean 'latency_ms'"),
         ({"constraint": {"perplexity": 30.0}}, "perplexity"),

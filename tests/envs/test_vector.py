@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 import hwgpt_gym  # noqa: F401  # Registers the environments.
 from hwgpt_gym.penalties import PENALTIES
 
-LIMITS = {"latency_ms": ("p10", "p90"), "params": 5e7, "energy_j": ("p5", "p95")}
-"""Nothing keeps the low ends of all three at once: not every penalty takes them."""
+LIMITS = {"latency_ms": ("p10", "p90"), "energy_j": ("p5", "p95")}
+"""Nothing keeps both low ends at once on some devices: not every penalty takes them."""
 KEPT = {"latency_ms": ("p30", "p90"), "params": "p60"}
 
 
@@ -44,7 +44,7 @@ def check_equal(native: Any, sync: Any) -> None:
 @given(
     num_envs=st.integers(1, 6),
     scale=st.sampled_from(["s", "s", "m", "l"]),
-    device=st.sampled_from(["a6000", ["v100"], ["a100", "h100"], "all"]),
+    device=st.sampled_from(["a6000", ["v100"], ["a100", "h100"], "all", "random"]),
     constrained=st.one_of(
         st.tuples(st.sampled_from([None, {}, {"flops": "p40"}, KEPT]), st.sampled_from(list(PENALTIES))),
         st.tuples(st.just(LIMITS), st.sampled_from(["hinge", "absolute", "power"])),
@@ -57,6 +57,8 @@ def test_native_equals_sync(
     mode: AutoresetMode, num_envs: int, seed: int, constrained: tuple[Any, str], **options: Any
 ) -> None:
     options["constraint"], options["penalty"] = constrained
+    if options["device"] == "random":
+        options |= {"pool": 3, "noise": False}
     native, sync = make(num_envs, mode, **options), make_sync(num_envs, mode, **options)
     assert native.observation_space == sync.observation_space
     assert native.single_observation_space == sync.single_observation_space
@@ -114,9 +116,13 @@ def test_layout_says_which_columns_are_which() -> None:
     assert (observations[:, layout.choices] == 0.0).all()
     assert observations[:, layout.position].argmax(axis=1).tolist() == [0, 0]
     context = observations[:, layout.context]
-    limits, devices = context[:, layout.part("limits")], context[:, layout.part("devices")]
-    assert (limits.shape, devices.shape) == ((2, 3), (2, 42))
-    assert ((limits > 0.0) & (limits < 1.0)).all()
+    costs, shares = context[:, layout.part("costs")], context[:, layout.part("shares")]
+    assert (costs.shape, shares.shape) == ((2, 110), (2, 14))
+    assert ((shares > 0.0) & (shares < 1.0)).all()
+    assert costs[:, [0, 55]].tolist() == [[1.0, 1.0]] * 2
+    one = make(2, device="all").unwrapped.reset(seed=0)[0][:, layout.context]
+    assert not one[:, 55:110].any()
+    assert not one[:, 117:].any()
     assert make(2).unwrapped.layout.context_parts == ()
 
 

@@ -26,6 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "m": {"scale": "m"},
     "l": {"scale": "l"},
     "contexts": {"device": "all", "constraint": {"latency_ms": ("p10", "p90")}},
+    "two limits": {"device": "all", "constraint": {"latency_ms": ("p30", "p90"), "params": "p60"}},
     "noise": {"noise": True},
     "shaping": {"shaping": True},
 }
@@ -84,6 +85,36 @@ def test_jumps_of_contexts_are_looked_up() -> None:
     print(f"\ncontexts: exact {exact:,.0f} decisions/s, hinge {hinge:,.0f}, exact with regret {regret:,.0f}")
     assert exact >= 0.6 * hinge
     assert regret >= 0.5 * hinge
+
+
+@pytest.mark.parametrize("name", ["contexts", "two limits"])
+def test_shares_of_limits_take_less_than_half_of_a_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against columns that stay as they are, as all of a context did before there were shares."""
+
+    def rates() -> tuple[float, float]:
+        return vector_rate(LANES, 108, **OPTIONS[name]), scalar_rate(**OPTIONS[name])
+
+    exact = rates()
+    monkeypatch.setattr("hwgpt_gym.envs.limit_shares.LimitShares.take", lambda self, *_: np.float32(0.5))
+    fixed = rates()
+    for kind, own, other in zip(("vector", "scalar"), exact, fixed, strict=True):
+        print(f"\n{name}, {kind}: {own:,.0f} decisions/s with exact shares, {other:,.0f} with fixed columns")
+        assert own >= 0.5 * other
+
+
+def scalar_rate(**arguments: Any) -> float:
+    """Decisions a second of a scalar environment, the best of three."""
+    env = gym.make("HWGPT-v0", **arguments)
+    actions = np.random.default_rng(0).integers(0, 3, 5000).tolist()
+
+    def run() -> None:
+        env.reset(seed=0)
+        for action in actions:
+            if env.step(action)[2]:
+                env.reset()
+
+    run()
+    return len(actions) / min(timed(run, time.process_time) for _ in range(3))
 
 
 @cpu_time

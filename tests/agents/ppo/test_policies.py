@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
@@ -17,10 +19,10 @@ from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO, tuned_hyperparameters
 from hwgpt_gym.agents.ppo.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
 from hwgpt_gym.agents.ppo.policy import Policy
 from hwgpt_gym.agents.ppo.training import make_env
+from hwgpt_gym.envs.limit_shares import expand
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.optimum import solve
-from hwgpt_gym.search_space import FIRST_LAYER
 
 BENCHMARK = Benchmark("s", "a6000")
 OBJECTIVE = Objective({"latency_ms": "p50"})
@@ -169,11 +171,14 @@ def test_training_leaves_no_folders_behind(tmp_path: Path, monkeypatch: pytest.M
     assert not list(tmp_path.iterdir())
 
 
+SMALL = ContextualPPO(devices=("h100", "p100"), evaluations=600, num_envs=32, batch_size=432, hidden_size=16)
+
+
 def test_contextual_policy(tmp_path: Path) -> None:
-    settings = ContextualPPO(devices=("h100", "p100"), evaluations=600, num_envs=32, batch_size=432, hidden_size=16)
-    seen: list[int] = []
-    policy = settings.train(seen.append)
-    assert seen[-1] == 600
+    seen: list[tuple[int, float]] = []
+    policy = SMALL.train(lambda *progress: seen.append(progress))
+    assert seen[-1][0] >= 600
+    assert all(np.isfinite(reward) for _, reward in seen)
     score = evaluate(policy, ("h100", "a6000"), (0.2, 0.8))
     assert score.regret.shape == (2, 2)
     assert (score.regret >= -1e-12).all()
@@ -182,30 +187,56 @@ def test_contextual_policy(tmp_path: Path) -> None:
     np.testing.assert_array_equal(evaluate(loaded, ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
     with pytest.raises(ValueError, match="has a context"):
         policy.evaluate(BENCHMARK, OBJECTIVE)
-    # Twice the same.
-    np.testing.assert_array_equal(evaluate(settings.train(), ("h100", "a6000"), (0.2, 0.8)).regret, score.regret)
+    with pytest.raises(ValueError, match="contexts must be given"):
+        policy.greedy()
+    built = policy.build([("a6000", {"latency_ms": "p20"}), ("a6000", {"latency_ms": "p80"})])
+    for row, level, regret in zip(built, (0.2, 0.8), score.regret[1], strict=True):
+        bound = Objective({"latency_ms": f"p{100 * level:g}"}).bind(BENCHMARK)
+        reward = bound.evaluate(BENCHMARK.evaluate(row[None], bound.metrics)).reward[0]
+        assert solve(BENCHMARK, bound.objective).reward - reward == pytest.approx(regret)
 
 
-def test_a_contextual_policy_sees_what_choices_take_of_the_budget() -> None:
-    bench = Benchmark("s", "v100")
+def test_an_interrupted_contextual_training_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
+    whole = SMALL.train()
+    asked = iter(range(10**6))
+    # In the middle of a rollout, the ninth: nothing of it counts.
+    SMALL.train(folder=tmp_path, stopped=lambda: next(asked) >= 8 * 27 + 5)
+    built: list[int] = []
+    resumed = SMALL.train(lambda count, _: built.append(count), tmp_path)
+    assert built[0] > 8 * 32
+    for name, value in whole.network.state_dict().items():
+        assert torch.equal(value, resumed.network.state_dict()[name]), name
+    with pytest.raises(ValueError, match="checkpoint of another training"):
+        replace(SMALL, seed=1).train(folder=tmp_path)
+
+
+def test_what_a_policy_builds_with_is_what_the_environment_shows() -> None:
+    """Under one limit and under two, its own observations are those of the environment."""
+    policy = Policy.untrained(BENCHMARK.space, False, 8, 124)
+    for constraint in ({"energy_j": "p30"}, {"latency_ms": "p30", "params": "p60"}):
+        env = gym.make("HWGPT-v0", device=["a6000"], constraint=constraint)
+        observation, _ = env.reset(seed=0)
+        terminated = False
+        while not terminated:
+            logits = policy.network.get_distribution(torch.as_tensor(observation[None])).distribution.logits
+            observation, _, terminated, _, _ = env.step(int(logits.argmax()))
+        np.testing.assert_array_equal(policy.build([("a6000", constraint)]), env.unwrapped.encoded)
+
+
+def test_features_of_contexts_are_in_units_of_decisions() -> None:
     env = HWGPTVectorEnv(64, device=["v100"], constraint={"latency_ms": ("p10", "p90")})
-    env.reset(seed=0)
-    # Biases cost little; all have the middle depth, which the features of a device describe.
-    actions = np.random.default_rng(0).integers(0, 3, (FIRST_LAYER + 2 * bench.space.depths[1], 64))
-    actions[1], actions[2] = 1, 0
-    features = Policy.untrained(bench.space, False, 8, env.layout.num_context_columns).network.features_extractor
-    used = []
-    for row in actions:
-        observations, _, terminations, _, infos = env.step(row)
-        seen = torch.as_tensor(observations)
-        assert features(seen).shape == (64, features.features_dim)
-        used.append(features.shares(seen).used[:, 0].numpy())
-    assert terminations.all()
-    assert (np.diff(used, axis=0) >= -1e-6).all()  # Choices add to what is used.
-    # Features are relative to the typical cost, budgets to the median: a constant of the device lies between.
-    factor = infos["latency_ms"] / infos["constraint"]["latency_ms"] / used[-1]
-    assert factor.std() / factor.mean() < 0.02
-    assert 0.8 < factor.mean() < 1.25
+    observations, _ = env.reset(seed=0)
+    features = Policy.untrained(BENCHMARK.space, False, 8, env.layout.num_context_columns).network.features_extractor
+    for row in np.random.default_rng(0).integers(0, 3, (20, 64)):
+        observations = env.step(row)[0]
+        seen = features(torch.as_tensor(observations)).numpy()
+        assert seen.shape == (64, features.features_dim)
+        assert np.isfinite(seen).all()
+        first, second = np.split(seen[:, env.layout.context.start :], 2, axis=1)
+        assert not second.any()
+        shares = expand(observations[:, env.layout.context][:, env.layout.part("shares")][:, :7].astype(np.float64))
+        left = shares[:, 3, None] - shares[:, 4:]
+        np.testing.assert_allclose(first[:, -3:], np.clip(left, -1.0, 1.0), atol=1e-4)
 
 
 def test_contextual_settings() -> None:
@@ -215,5 +246,9 @@ def test_contextual_settings() -> None:
         ContextualPPO(devices=("h100",))
     with pytest.raises(ValueError, match="high"):
         ContextualPPO(low=0.5, high=0.4)
-    with pytest.raises(ValueError, match="context_columns must be 0, or 22 for one limit and a device, got 5"):
+    with pytest.raises(ValueError, match="metrics must name one or two costs"):
+        ContextualPPO(metrics=())
+    with pytest.raises(ValueError, match="n_steps must be an integer of at least 51"):
+        ContextualPPO(scale="m", n_steps=27)
+    with pytest.raises(ValueError, match="context_columns must be 0, or 124 for limited costs, got 5"):
         Policy.untrained(BENCHMARK.space, False, 8, 5)

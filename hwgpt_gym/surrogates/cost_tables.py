@@ -1,4 +1,4 @@
-"""Costs as tables relative to their limits: what a policy for every device is told about one.
+"""Costs as tables relative to their limits: what a policy for many devices is told about one.
 
 A cost that is linear in counts is 54 numbers (:class:`~hwgpt_gym.surrogates.count_model.CountModel`): 18 bases by
 embedding width, depth and bias, 18 costs of an MLP and 18 of a layer's heads by width, bias and choice. Divided by the
@@ -72,13 +72,15 @@ def make_tables(problems: Sequence[tuple[Sequence[Cost], Sequence[float]]]) -> C
 
 
 def cost_table(cost: Cost) -> FloatArray:
-    """Return the table of a cost of one device, ``float64 (54,)``.
+    """Return the table of a cost of one device, ``float64 (54,)``, or of several, ``float64 (devices, 54)``.
 
     A cost with a margin is not linear. Its table is that of the prediction times the margin of each group's middle
-    counts: a policy sees the margin nearly, and whether limits are kept is checked with the cost itself.
+    counts, of one device only: a policy sees the margin nearly, and whether limits are kept is checked with the cost
+    itself.
     """
     if not isinstance(cost, CautiousCost):
-        return np.concatenate([cost.base.ravel(), cost.mlp.ravel(), cost.head.ravel()])
+        lead = cost.base.shape[:-3]
+        return np.concatenate([part.reshape(*lead, -1) for part in (cost.base, cost.mlp, cost.head)], axis=-1)
     space, model = cost.model.space, cost.model
     factors = []
     for group in GROUPS:
@@ -90,11 +92,19 @@ def cost_table(cost: Cost) -> FloatArray:
     return np.concatenate([part.ravel() for part in parts])
 
 
+def split_tables(tables: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Return base, MLP and head costs of tables ``(…, 54)``: ``(…, 3, 3, 2)`` and twice ``(…, 3, 2, 3)``."""
+    lead = tables.shape[:-1]
+    return (
+        tables[..., BASE].reshape(*lead, 3, 3, 2),
+        tables[..., MLP].reshape(*lead, 3, 2, 3),
+        tables[..., HEAD].reshape(*lead, 3, 2, 3),
+    )
+
+
 def table_model(space: SearchSpace, table: FloatArray) -> CountModel:
     """Return the cost that a table ``float64 (54,)`` is of."""
-    shapes = CountModel.shapes()
-    parts = {name: table[part].reshape(shapes[name]) for name, part in (("base", BASE), ("mlp", MLP), ("head", HEAD))}
-    return CountModel(space, **parts)
+    return CountModel(space, *split_tables(table))
 
 
 def count_matrix(space: SearchSpace, encoded: Encoded) -> FloatArray:
