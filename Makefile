@@ -54,7 +54,7 @@ test-client-%:
 	@test -f tests/clients/$*.txt || { echo "there is no client '$*': choose from $(CLIENTS)"; exit 1; }
 	rm -rf $(CLIENT_VENVS)/$*
 	$(PYTHON) -m venv $(CLIENT_VENVS)/$*
-	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
+	$(CLIENT_VENVS)/$*/bin/python $(INSTALL) --no-compile --editable . -r tests/clients/$*.txt hypothesis pytest pytest-timeout || \
 		{ echo "cannot install the client '$*': a package registry is needed"; exit 1; }
 	HWGPT_CLIENT=$* $(CLIENT_VENVS)/$*/bin/python -m pytest tests/clients/test_$*.py --durations=5
 	rm -rf $(CLIENT_VENVS)/$*
@@ -91,7 +91,7 @@ bench: setup  ## Measure speed (pytest-benchmark)
 	$(BIN)/python -m pytest tests/performance -s -p no:cacheprovider --benchmark-disable-gc --benchmark-columns=min,median,max
 
 docs: setup  ## Build the site of the documentation into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 release: setup  ## Build the source and the wheel, check them, and say what to push
 	rm -rf build dist

@@ -163,8 +163,8 @@ def _record(act: Builder, episodes: int, seed: int, options: Mapping[str, Any]) 
         EpisodeBuffer(
             id=lane,
             seed=seed + lane,
-            observations=observations[: length + 1, lane],  # type: ignore[arg-type]  # Storages take arrays.
-            actions=actions[:length, lane],  # type: ignore[arg-type]
+            observations=observations[: length + 1, lane],
+            actions=actions[:length, lane],
             rewards=rewards[:length, lane].tolist(),
             terminations=[False] * (length - 1) + [True],
             truncations=[False] * length,
@@ -177,7 +177,8 @@ def _record(act: Builder, episodes: int, seed: int, options: Mapping[str, Any]) 
 def _legal(envs: HWGPTVectorEnv, rng: np.random.Generator) -> Actions:
     """Return a random choice on every lane."""
     masks = envs.action_masks()
-    return np.where(masks, rng.random(masks.shape), -1.0).argmax(axis=1)
+    choices: Actions = np.where(masks, rng.random(masks.shape), -1.0).argmax(axis=1)
+    return choices
 
 
 def _replay(encoded: Encoded) -> Builder:

@@ -42,10 +42,10 @@ TEXTS: Final = {
 """Pages of the site by what they are in the repository, where they are not in docs."""
 FRONTS: Final = "fronts"
 """The folder of the site that holds the explorer's page, which needs no server."""
-EXPLORER_PAGE: Final = f"""# Explorer
+FRONTS_PAGE: Final = f"""# Exact fronts
 
-The exact fronts of every device against every cost, and the optima under limits. `hwgpt-gym explore` opens the whole
-explorer, with limits and decisions, in a browser; this page is what `hwgpt-gym explore --export` writes.
+The exact fronts of three devices against every cost, with optima under limits, as `hwgpt-gym explore --export` writes
+them. `hwgpt-gym explore` is the live page, with limits and decisions.
 
 <p><a href="../{FRONTS}/index.html">Open it in the whole window</a></p>
 <iframe src="../{FRONTS}/index.html" title="Exact fronts" style="width: 100%; height: 80vh; border: 0"></iframe>
@@ -84,7 +84,7 @@ def page_of(path: str) -> str | None:
     if path.startswith("docs/"):
         return path.removeprefix("docs/") if (REPOSITORY / path).is_file() else None
     if path.startswith("examples/"):
-        return f"examples/{PurePosixPath(path).stem}.md"
+        return f"examples/{PurePosixPath(path).stem}.md" if REPOSITORY / path in examples() else None
     return reference_page(path) if path in modules() else None
 
 
@@ -157,10 +157,10 @@ def on_startup(**_: Any) -> None:
 
 
 def on_config(config: MkDocsConfig) -> None:
-    """Put the examples, the modules and the explorer into the navigation."""
+    """Put the examples, the modules and the fronts into the navigation."""
     if config.nav and can_explore():
         leaderboard = next(i for i, section in enumerate(config.nav) if "Leaderboard" in section)
-        config.nav.insert(leaderboard + 1, {"Explorer": "explorer.md"})
+        config.nav.insert(leaderboard + 1, {"Fronts": "exact_fronts.md"})
     for section in config.nav or []:
         if "Examples" in section:
             section["Examples"] += [{path.name: f"examples/{path.stem}.md"} for path in examples()]
@@ -190,7 +190,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         if source.endswith(".md") and (REPOSITORY / source).exists():
             made[page] = relink((REPOSITORY / source).read_text(encoding="utf-8"), source, page)
     if can_explore():
-        made["explorer.md"] = EXPLORER_PAGE
+        made["exact_fronts.md"] = FRONTS_PAGE
     made |= {f"examples/{path.stem}.md": tutorial(path) for path in examples()}
     made |= {reference_page(path): f"::: {name}\n" for path, name in modules().items()}
     for page, content in made.items():

@@ -113,7 +113,9 @@ class VectorActionMaskObservation(gymnasium.vector.VectorWrapper):
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[MaskedObservation, dict[str, Any]]:
         """Reset the environments."""
-        observations, infos = self.env.reset(seed=seed, options=options)
+        # Gymnasium's annotation knows one seed only, its own environments take a list.
+        env: Any = self.env
+        observations, infos = env.reset(seed=seed, options=options)
         return self._with_masks(observations), infos
 
     def step(
@@ -153,7 +155,7 @@ class NumericInfo(gymnasium.Wrapper[Any, Any, Any, Any], gymnasium.utils.RecordC
         >>> import hwgpt_gym
         >>> env = NumericInfo(gym.make("HWGPT-v0", device="all"))
         >>> observation, info = env.reset(seed=0)
-        >>> info["architecture"][:4].tolist(), float(info["quality"])
+        >>> info["architecture"].tolist()[:4], float(info["quality"])
         ([-1, -1, -1, -1], nan)
     """
 

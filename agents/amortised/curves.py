@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RIVALS: Final = ("random_search", "regularized_evolution", "local_search")
-"""The agents that are compared."""
+"""The agents that are compared where nothing else is asked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,7 +30,7 @@ class Curves:
 
     Attributes:
         regret: By agent, of the best architecture so far after each evaluation, ``float64 (cells, seeds, budget)``; a
-            cell is a device under a limit.
+            cell is a device under a limit. Budgets and seeds may differ between agents.
     """
 
     regret: Mapping[str, FloatArray]
@@ -61,34 +62,39 @@ class Curves:
 
 def search_curves(
     scale: str,
-    budget: int,
-    seeds: int,
+    agents: Mapping[str, tuple[int, int]],
     devices: Sequence[AnyDevice] = UNSEEN,
     levels: Sequence[int] = LEVELS,
-    progress: Callable[[], None] = lambda: None,
+    folder: Path | None = None,
 ) -> Curves:
-    """Run the :data:`RIVALS` on devices under latency limits.
+    """Run agents on devices under latency limits.
 
     Args:
         scale: The search space.
-        budget: Evaluations of each search.
-        seeds: Searches of each agent in every cell; their seeds are 0, 1, ….
+        agents: By agent, how many evaluations each search has, and how many searches there are in every cell; their
+            seeds are 0, 1, ….
         devices: The devices.
         levels: The quantiles of the limits, in per cent.
-        progress: Called after every search.
+        folder: Where the result of every search is kept, so that an interrupted comparison goes on; none by default.
     """
-    from hwgpt_gym.agents import SearchProblem, make_agent
+    from hwgpt_gym.agents import SearchProblem, SearchResult, make_agent
 
     cells = [(device, level) for device in devices for level in levels]
-    regret = {agent: np.empty((len(cells), seeds, budget)) for agent in RIVALS}
+    regret = {agent: np.empty((len(cells), seeds, budget)) for agent, (budget, seeds) in agents.items()}
     for cell, (device, level) in enumerate(cells):
         bench, objective = Benchmark(scale, device), Objective({"latency_ms": f"p{level}"})
         optimum = solve(bench, objective)
-        for agent in RIVALS:
+        for agent, (budget, seeds) in agents.items():
             for seed in range(seeds):
-                result = make_agent(agent).run(SearchProblem(bench, objective, budget, seed))
+                name = f"{scale}-{bench.devices[0].name}-p{level}-{agent}-{budget}-{seed}.parquet"
+                path = None if folder is None else folder / name
+                if path is not None and path.is_file():
+                    result = SearchResult.load(path)
+                else:
+                    result = make_agent(agent).run(SearchProblem(bench, objective, budget, seed))
+                    if path is not None:
+                        result.save(path)
                 regret[agent][cell, seed] = result.regret(optimum)
-                progress()
     return Curves(regret)
 
 

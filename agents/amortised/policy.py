@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from hwgpt_gym.agents.amortised.features import WIDTH, BoolArray, Features, Float32Array
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, NUM_CHOICES, Encoded, FloatArray
+from hwgpt_gym.search_space import FIRST_LAYER, GROUP_WEIGHTS, N_LAYER, NOT_SET, NUM_CHOICES, Encoded, FloatArray
 from hwgpt_gym.surrogates.cost_tables import CostTables
 
 HIDDEN: Final = 256
@@ -19,6 +19,9 @@ HIDDEN: Final = 256
 
 CLOSED: Final = -1e9
 """The logarithm of the probability of a choice that is not open."""
+
+LED: Final = 4
+"""One in how many architectures of a beam is the most probable one of its group."""
 
 Mask: TypeAlias = Callable[[Encoded, int, npt.NDArray[np.intp]], BoolArray]
 """From partial architectures, the column of their next decision and their problems to the choices that are open."""
@@ -103,14 +106,16 @@ class AmortisedPolicy:
     def beam(self, costs: CostTables, width: int, mask: Mask | None = None) -> Encoded:
         """Return the most probable architectures of one problem that a beam finds.
 
+        A part of the beam is the most probable one of each of the most probable groups: widths, depths and biases.
+
         Args:
             costs: One problem.
             width: How many to keep at every decision; 1 is the greedy episode.
             mask: Which choices are open, beside those that the features know of.
 
         Returns:
-            Up to ``width`` distinct architectures, ``int8 (k, D)``: the greedy episode, then the most probable first;
-            none if no choice is open.
+            Up to ``width`` distinct architectures, ``int8 (k, D)``: the greedy episode, then the most probable of other
+            groups, then the most probable; none if no choice is open.
         """
         context = self.features.context(costs)
         beams = np.full((1, self.space.num_decisions), NOT_SET, dtype=np.int8)
@@ -138,7 +143,11 @@ class AmortisedPolicy:
             of_greedy = np.flatnonzero(origin == 0)
             if len(of_greedy):
                 order[of_greedy[total[of_greedy].argmax()]] = np.inf
-            kept = np.argsort(-order, kind="stable")[:width]
+            kept = np.argsort(-order, kind="stable")
+            # A group that is a little less probable now may prove the best: it would be lost to the variants of others.
+            groups = beams[kept, :FIRST_LAYER] @ np.array(GROUP_WEIGHTS, dtype=np.int8)
+            leaders = np.sort(np.unique(groups, return_index=True)[1])[: width // LED]
+            kept = np.concatenate([kept[leaders], np.delete(kept, leaders)])[:width]
             beams, total = beams[kept], total[kept]
         return beams
 

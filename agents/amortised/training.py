@@ -56,9 +56,8 @@ class AmortisedTraining:
     Attributes:
         scale: The search space.
         iterations: How often episodes are built and learned from.
-        problems: Problems drawn in each, of which each has a greedy and a sampled episode.
-        beginnings: Further problems drawn in each, which are seen for the first three decisions alone; as many as
-            ``problems`` by default.
+        problems: Problems drawn in each, of which each has a greedy and a sampled episode; as many again are seen for
+            the first three decisions alone.
         seed: The seed of every random number.
         hidden: The width of both hidden layers.
         exclude: Devices that no problem is made from.
@@ -73,14 +72,11 @@ class AmortisedTraining:
     seed: int = 0
     hidden: int = HIDDEN
     exclude: tuple[str, ...] = UNSEEN
-    beginnings: int | None = None
 
     def __post_init__(self) -> None:
         get_search_space(self.scale)
         for name, least in (("iterations", 1), ("problems", 1), ("seed", 0), ("hidden", 1)):
             check_integer(name, getattr(self, name), least)
-        if self.beginnings is not None:
-            check_integer("beginnings", self.beginnings, 1)
 
     def train(
         self,
@@ -124,8 +120,8 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-SHIPPED: Final = {"s": (100, 256, None), "m": (60, 128, None), "l": (40, 64, None)}
-"""Iterations, problems and beginnings of the shipped policies; those of m and l begin with the weights of that of s."""
+SHIPPED: Final = {"s": (100, 256), "m": (60, 128), "l": (40, 64)}
+"""Iterations and problems of the shipped policies; those of m and l begin with the weights of that of s."""
 
 
 def shipped_training(scale: str, episodes: int | None = None, seed: int = 0) -> AmortisedTraining:
@@ -139,10 +135,10 @@ def shipped_training(scale: str, episodes: int | None = None, seed: int = 0) -> 
     Raises:
         ValueError: If there is no such scale, or an argument is not legal.
     """
-    iterations, problems, beginnings = SHIPPED[get_search_space(scale).scale]
+    iterations, problems = SHIPPED[get_search_space(scale).scale]
     if episodes is not None:
         iterations = check_integer("budget", episodes, 2 * problems) // (2 * problems)
-    return AmortisedTraining(scale, iterations, problems, seed, beginnings=beginnings)
+    return AmortisedTraining(scale, iterations, problems, seed)
 
 
 class _Batch(NamedTuple):
@@ -217,7 +213,7 @@ class _Run:
 
     def _beginnings(self) -> Iterator[_Batch]:
         """Yield the first three decisions in more problems, some of which go a random way."""
-        n, rng = self.settings.beginnings or self.settings.problems, self._rng
+        n, rng = self.settings.problems, self._rng
         drawn = self._devices.draw(rng, n)
         teacher = Teacher(self._model, self._extremes, drawn)
         context, problem = self.policy.features.context(drawn), np.arange(n)

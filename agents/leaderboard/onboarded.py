@@ -23,7 +23,7 @@ _VISITS: Final = 3
 
 
 @lru_cache(maxsize=64)
-def profile_device(scale: str, device: str, metrics: tuple[str, ...]) -> DeviceProfile:
+def profile_device(scale: str, device: str, metrics: tuple[str, ...], seed: int = 0) -> DeviceProfile:
     """Make the profile of a shipped device from simulated measurements of twenty architectures.
 
     The architectures are chosen from a thousand random ones as ``hwgpt-gym profile plan`` chooses them. The value of
@@ -33,8 +33,9 @@ def profile_device(scale: str, device: str, metrics: tuple[str, ...]) -> DeviceP
         scale: The search space.
         device: The shipped device. It counts in no prior.
         metrics: The costs, of ``latency_ms`` and ``energy_j``.
+        seed: The seed of the measurements.
     """
-    bench, rng = Benchmark(scale, device), np.random.default_rng(0)
+    bench, rng = Benchmark(scale, device), np.random.default_rng(seed)
     pool = bench.space.sample(rng, _POOL)
     profiles = {}
     for metric in metrics:

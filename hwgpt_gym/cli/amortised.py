@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
+import numpy as np
 import typer
 
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.cli.completion import complete_device, complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
@@ -17,6 +19,7 @@ from hwgpt_gym.cli.options import (
     DeviceScale,
     Json,
     Scale,
+    Seed,
     check_at_least,
     parse_constraints,
 )
@@ -25,7 +28,9 @@ from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
-    from hwgpt_gym.agents.amortised import Choice, Recommendation
+    from collections.abc import Mapping
+
+    from hwgpt_gym.agents.amortised import Choice, Evaluation, Recommendation
     from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
 
 amortised_app = typer.Typer(help="Score the amortised policy that recommend asks.", no_args_is_help=True)
@@ -135,12 +140,15 @@ def table(
         ),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict/--no-strict", help="Never exceed a limit.")] = True,
+    first: Annotated[
+        int, typer.Option("--from", help="The first limit's quantile in per cent; the others follow in steps of ten.")
+    ] = 10,
     plot: Annotated[
         Path | None, typer.Option("--plot", help="Draw the regrets of the first --beam by device and limit.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Print the policy's regret to the certified constrained optimum under the limits p10 to p90.
+    """Print the policy's regret to the certified constrained optimum under the limits p10, p20, … p90.
 
     Example: hwgpt-gym amortised table --scale s --beam 16
     """
@@ -153,7 +161,8 @@ def table(
     if plot:
         check_destination(plot, PICTURES, name="--plot")
     policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
-    found = {width: evaluate(policy, width, device or UNSEEN, metrics, strict=strict) for width in beam}
+    levels = range(check_integer("--from", first, 1, 10), 100, 10)
+    found = {width: evaluate(policy, width, device or UNSEEN, metrics, levels, strict) for width in beam}
     if plot:
         limited = " and ".join(METRICS[key].label.split(" (")[0].lower() for key in metrics)
         title = f"Regret × 1,000 at scale {policy.space.scale}, limits of {limited}, {_answer(beam[0])}"
@@ -162,17 +171,65 @@ def table(
     if as_json:
         print_json({str(width): own.summary() | {"regret": own.regret.tolist()} for width, own in found.items()})
         return
+    title = f"limits on {' and '.join(metrics)} from p{levels[0]} to p{levels[-1]}"
+    _print_scores(policy, title, {_answer(width): own for width, own in found.items()})
+
+
+def _print_scores(policy: AmortisedPolicy, title: str, found: Mapping[str, Evaluation]) -> None:
     rows = [
-        (
-            _answer(width),
-            *(f"{own.summary()[key]:.5f}" for key in _SUMMARY),
-            f"{own.kept.mean():.0%}",
-        )
-        for width, own in found.items()
+        (name, *(f"{own.summary()[key]:.5f}" for key in _SUMMARY), f"{own.kept.mean():.0%}")
+        for name, own in found.items()
     ]
     cells = next(iter(found.values())).regret.size
-    title = f"Regret at scale {policy.space.scale} on {cells} cells, limits on {' and '.join(metrics)} from p10 to p90"
+    title = f"Regret at scale {policy.space.scale} on {cells} cells, {title}"
     output.print(make_table(title, ("answer", *_SUMMARY, "limits kept"), rows, right=(1, 2, 3, 4)))
+
+
+@amortised_app.command("nearest")
+def nearest(
+    scale: Scale = "s",
+    model: Model = None,
+    count: Annotated[int, typer.Option("--count", help="How many solved problems are stored.")] = 10_000,
+    seed: Seed = 0,
+    as_json: Json = False,
+) -> None:
+    """Print the regret of a rival that looks up the most similar of many solved problems.
+
+    Example: hwgpt-gym amortised nearest --count 1000
+    """
+    from hwgpt_gym.agents.amortised.baselines import evaluate_nearest
+
+    check_at_least("--count", count)
+    policy = _load(scale, model)
+    found = evaluate_nearest(policy, count, seed=seed)
+    if as_json:
+        print_json({name: own.summary() for name, own in found.items()})
+    else:
+        _print_scores(policy, f"latency limits, {count:,} solutions stored", found)
+
+
+@amortised_app.command("profiled")
+def profiled(
+    scale: Scale = "s",
+    model: Model = None,
+    profiles: Annotated[int, typer.Option("--profiles", help="How many devices are profiled.")] = 20,
+    beam: Annotated[int, typer.Option("--beam", help="Architectures kept at every decision; 1 is greedy.")] = 16,
+    as_json: Json = False,
+) -> None:
+    """Print what it costs that a device is known by twenty simulated measurements instead of exactly.
+
+    Example: hwgpt-gym amortised profiled --profiles 3
+    """
+    from hwgpt_gym.agents.amortised.baselines import evaluate_profiled
+
+    check_at_least("--profiles", profiles)
+    check_at_least("--beam", beam)
+    policy = _load(scale, model)
+    found = evaluate_profiled(policy, profiles, beam)
+    if as_json:
+        print_json({name: own.summary() for name, own in found.items()})
+    else:
+        _print_scores(policy, f"latency limits, {profiles} devices of twenty measurements", found)
 
 
 _SUMMARY: Final = ("mean", "median", "worst")
@@ -187,57 +244,85 @@ def curves(
     picture: Annotated[Path, typer.Argument(help="The picture to write.", metavar="PICTURE")],
     scale: Scale = "s",
     model: Model = None,
-    budget: Annotated[int, typer.Option("--budget", help="Evaluations of every search.")] = 1_000,
-    seeds: Annotated[int, typer.Option("--seeds", help="Searches of every agent in each cell.")] = 3,
+    agent: Annotated[
+        list[str],
+        typer.Option(
+            "--agent",
+            "-a",
+            help="AGENT=BUDGET:SEEDS, how many evaluations and how many searches in each cell. May be repeated.",
+        ),
+    ] = [f"{name}=1000:3" for name in ("random_search", "regularized_evolution", "local_search")],  # noqa: B006
+    folder: Annotated[
+        Path | None, typer.Option("--folder", help="Keep searches there; those it holds are not run again.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw the regret of searches over their evaluations, and print how many match the policy.
 
-    Example: hwgpt-gym amortised curves curves.png --budget 200 --seeds 1
+    Example: hwgpt-gym amortised curves curves.png --agent local_search=200:1
     """
     from hwgpt_gym.agents.amortised import UNSEEN, evaluate
     from hwgpt_gym.agents.amortised.curves import draw_curves, search_curves
     from hwgpt_gym.agents.amortised.evaluation import LEVELS
     from hwgpt_gym.style import save_figure
 
-    check_at_least("--budget", budget)
-    check_at_least("--seeds", seeds)
+    agents = dict(_rival(text) for text in agent)
     check_destination(picture, PICTURES, name="PICTURE")
     policy = _load(scale, model)
     own = {beam: evaluate(policy, beam).regret.ravel() for beam in (1, 16)}
-    searched = search_curves(policy.space.scale, budget, seeds)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+    searched = search_curves(policy.space.scale, agents, folder=folder)
     means = {beam: float(regret.mean()) for beam, regret in own.items()}
     title = f"Scale {policy.space.scale}, latency p{LEVELS[0]} to p{LEVELS[-1]} on {', '.join(UNSEEN)}"
     save_figure(draw_curves(searched, means, title), picture)
     messages.print(f"Picture: {picture}", soft_wrap=True)
-    found = {
-        agent: {
-            "mean_regret": float(searched.mean(agent)[-1]),
-            **{f"mean_to_beam_{beam}": searched.evaluations_to(agent, mean) for beam, mean in means.items()},
-            **{f"median_to_beam_{beam}": searched.median_evaluations_to(agent, regret) for beam, regret in own.items()},
+    found: dict[str, dict[str, Any]] = {
+        name: {
+            "budget": budget,
+            "seeds": seeds,
+            "mean_regret": float(searched.mean(name)[-1]),
+            "median_regret": float(np.median(searched.regret[name][..., -1])),
+            **{f"mean_to_beam_{beam}": searched.evaluations_to(name, mean) for beam, mean in means.items()},
+            **{f"median_to_beam_{beam}": searched.median_evaluations_to(name, regret) for beam, regret in own.items()},
         }
-        for agent in searched.regret
+        for name, (budget, seeds) in agents.items()
     }
     if as_json:
         finite = {
-            agent: {key: None if value == float("inf") else value for key, value in row.items()}
-            for agent, row in found.items()
+            name: {key: None if value == float("inf") else value for key, value in row.items()}
+            for name, row in found.items()
         }
         print_json({"policy": {str(beam): mean for beam, mean in means.items()}, "agents": finite})
         return
     rows = [
-        (agent, f"{row['mean_regret']:.4f}", *(_evaluations(row[key], budget) for key in list(row)[1:]))
-        for agent, row in found.items()
+        (
+            name,
+            f"{row['budget']:,}",
+            str(row["seeds"]),
+            *(f"{row[key]:.5f}" for key in ("mean_regret", "median_regret")),
+            *(_evaluations(row[key], row["budget"]) for key in list(row)[4:]),
+        )
+        for name, row in found.items()
     ]
-    columns = (
-        "agent",
-        f"mean regret at {budget:,}",
-        "mean: greedy",
-        "mean: beam 16",
-        "median: greedy",
-        "median: beam 16",
-    )
-    output.print(make_table("Evaluations that match the policy", columns, rows, right=range(1, 6)))
+    matched = [f"{which}: {answer}" for which in ("mean", "median") for answer in ("greedy", "beam 16")]
+    columns = ("agent", "budget", "seeds", "mean regret", "median", *matched)
+    output.print(make_table("Regret, and the evaluations that match the policy", columns, rows, right=range(1, 9)))
+
+
+def _rival(text: str) -> tuple[str, tuple[int, int]]:
+    """Read AGENT=BUDGET:SEEDS."""
+    from hwgpt_gym.agents import make_agent
+
+    name, _, numbers = text.partition("=")
+    budget, _, seeds = numbers.partition(":")
+    if not (budget.isdecimal() and seeds.isdecimal()):
+        raise ValueError(f"--agent must be AGENT=BUDGET:SEEDS, such as local_search=1000:3, got {echo(text)}")
+    if make_agent(name).multi_objective:
+        raise ValueError(f"--agent must have one objective, {name} has several")
+    check_at_least("the budget of --agent", int(budget))
+    check_at_least("the seeds of --agent", int(seeds))
+    return name, (int(budget), int(seeds))
 
 
 def _evaluations(number: float | None, budget: int) -> str:

@@ -6,9 +6,7 @@ The server keeps no state of a visitor: every request brings that of its page, a
 from __future__ import annotations
 
 import base64
-import io
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
@@ -16,15 +14,14 @@ from typing import Any, Final
 from dash import Dash, Input, Output, Patch, State, ctx, html, no_update
 
 from hwgpt_gym.explorer import figures, tables
-from hwgpt_gym.explorer.actions import act, looked_at
+from hwgpt_gym.explorer.actions import act
 from hwgpt_gym.explorer.controls import show_controls
-from hwgpt_gym.explorer.decisions import choices_of, name_of, value_decisions, view_of
-from hwgpt_gym.explorer.downloads import add_downloads, links, snippets
+from hwgpt_gym.explorer.details import connect_decisions, connect_details
+from hwgpt_gym.explorer.downloads import add_downloads
 from hwgpt_gym.explorer.model import Explorer, Judged
-from hwgpt_gym.explorer.page import INDEX, make_layout, make_table
-from hwgpt_gym.explorer.prices import find_prices
+from hwgpt_gym.explorer.page import INDEX, make_layout
 from hwgpt_gym.explorer.state import State as PageState
-from hwgpt_gym.explorer.state import read_query, write_query
+from hwgpt_gym.explorer.state import sentence_of, write_query
 from hwgpt_gym.metrics import COST_METRICS
 
 _ACTIONS: Final = {
@@ -62,8 +59,8 @@ def make_app(explorer: Explorer) -> Dash:
     app.server.config["MAX_CONTENT_LENGTH"] = 96_000_000
     app.layout = make_layout(explorer)
     _connect_controls(app, explorer)
-    _connect_details(app, explorer)
-    _connect_decisions(app, explorer)
+    connect_details(app, explorer)
+    connect_decisions(app, explorer)
     _connect_browser(app)
     add_downloads(app.server, explorer)
     return app
@@ -104,15 +101,15 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
     def update(query: str, given: dict[str, Any], shown: str | None, more: dict[str, Any]) -> dict[str, Any]:
         trigger = ctx.triggered_id
         if shown is None or trigger in (None, "address"):
-            state, wrong = read_query(query or "", explorer.devices, explorer.default)
+            state, wrong = explorer.read(query or "")
             before = None
         else:
-            before, wrong = _read(explorer, shown), []
+            before, wrong = explorer.read(shown)
             try:
                 state = act(explorer, before, _ACTIONS[trigger], _value(trigger, given, more))
             except (ValueError, TypeError, KeyError) as error:
-                state, wrong = before, [_sentence(error)]
-        optima, problems = find_optima(explorer, state)
+                state, wrong = before, [sentence_of(error)]
+        optima, problems = explorer.optima(state)
         return {
             "state": write_query(state),
             "figure": _figure(explorer, before, state, optima),
@@ -120,112 +117,8 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
                 tables.headline(state, explorer.devices[name].label, best) for name, best in optima.items()
             ),
             "message": _lines([*wrong, *problems]),
-            "controls": {
-                # What a visitor is moving at this moment is left alone.
-                key: no_update if value is None or key == trigger else value
-                for key, value in show_controls(explorer, state).items()
-            },
+            "controls": _changed(explorer, before, state, trigger),
         }
-
-
-def find_optima(explorer: Explorer, state: PageState) -> tuple[Optima, list[str]]:
-    """Return the optimum of each device that is shown, and why there is none, in sentences."""
-    optima: Optima = {}
-    problems = []
-    for name in state.devices:
-        try:
-            optima[name] = explorer.optimum(state, name)
-        except ValueError as error:
-            problems.append(_sentence(error))
-    return optima, problems
-
-
-def _connect_details(app: Dash, explorer: Explorer) -> None:
-    @app.callback(
-        Output("prices", "children"),
-        Output("name", "children"),
-        Output("metrics", "children"),
-        Output("compared", "children"),
-        Output("difference", "children"),
-        Output("exports", "children"),
-        Output("snippets", "children"),
-        Input("settled", "data"),
-        prevent_initial_call=True,
-    )
-    def detail(shown: str) -> tuple[Any, ...]:
-        state = _read(explorer, shown)
-        optima, _ = find_optima(explorer, state)
-        first = state.devices[0]
-        if first not in optima:
-            return [], "", [], [], [], links(explorer, state, None), ""
-        architecture = looked_at(explorer, state)
-        judged = explorer.judge(state, first, architecture)
-        sentences = tables.price_sentences(find_prices(explorer, state, first))
-        about = (
-            tables.metrics_table(judged, optima[first], explorer.devices[first].label),
-            tables.devices_table(explorer, state, architecture),
-            tables.parts_table(architecture),
-        )
-        compared = [make_table(tables.compared_table(explorer, state, optima))] if state.compared else []
-        difference = [make_table(tables.difference_table(explorer, state, optima))] if len(optima) > 1 else []
-        return (
-            [html.Li(sentence) for sentence in sentences],
-            f"{'' if state.architecture else 'The optimum: '}{architecture}",
-            [make_table(table) for table in about],
-            compared,
-            difference,
-            links(explorer, state, architecture),
-            snippets(architecture),
-        )
-
-
-def _connect_decisions(app: Dash, explorer: Explorer) -> None:
-    @app.callback(
-        Output("bars", "figure"),
-        Output("wide", "style"),
-        Output("picture", "src"),
-        Output("picture", "alt"),
-        Output("decision", "max"),
-        Input("settled", "data"),
-        prevent_initial_call=True,
-    )
-    def decide(shown: str) -> tuple[Any, ...]:
-        from PIL import Image
-
-        from hwgpt_gym.envs.rendering import draw_frame, draw_text
-
-        state = _read(explorer, shown)
-        first = state.devices[0]
-        try:
-            best, architecture = explorer.optimum(state, first), looked_at(explorer, state)
-        except ValueError:
-            return {"data": [], "layout": figures.base_layout()}, {}, "", "", 1
-        decisions = value_decisions(explorer, state, first, architecture)
-        judged = explorer.judge(state, first, architecture)
-        view = view_of(judged, best, explorer.devices[first].label, decisions)
-        buffer = io.BytesIO()
-        Image.fromarray(draw_frame(view)).save(buffer, "PNG")
-        picture = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
-        count = len(decisions.columns)
-        return figures.decision_figure(decisions), {"minWidth": f"{26 * count}px"}, picture, draw_text(view), count
-
-    @app.callback(
-        Output("choice", "options"),
-        Output("choice", "value"),
-        Output("decision-name", "children"),
-        Input("decision", "value"),
-        Input("settled", "data"),
-        prevent_initial_call=True,
-    )
-    def name_decision(number: Any, shown: str) -> tuple[Any, ...]:
-        state = _read(explorer, shown)
-        with suppress(ValueError, TypeError, IndexError):
-            architecture = looked_at(explorer, state)
-            row, column = architecture.encode()[0], int(number) - 1
-            if column >= 0 and row[column] >= 0:
-                options = [{"label": text, "value": i} for i, text in enumerate(choices_of(architecture.space, column))]
-                return options, int(row[column]), name_of(column)
-        return [], None, "no such decision"
 
 
 def _connect_browser(app: Dash) -> None:
@@ -255,10 +148,6 @@ def _forbid_elsewhere(response: Any) -> Any:
         "img-src 'self' data: blob:; frame-ancestors 'none'"
     )
     return response
-
-
-def _read(explorer: Explorer, shown: str) -> PageState:
-    return read_query(shown, explorer.devices, explorer.default)[0]
 
 
 def _value(trigger: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
@@ -291,10 +180,18 @@ def _still(state: PageState) -> PageState:
     return replace(state, limits=(), architecture=None, compared=())
 
 
+def _changed(explorer: Explorer, before: PageState | None, state: PageState, trigger: str | None) -> dict[str, Any]:
+    """Return what controls have to show anew; what a visitor is moving at this moment is left alone."""
+    shown = show_controls(explorer, state)
+    if before is None or before == state:
+        # Also where an action was refused: the control shows again what counts.
+        return {key: no_update if value is None else value for key, value in shown.items()}
+    known = show_controls(explorer, before)
+    return {
+        key: no_update if value is None or key == trigger or value == known[key] else value
+        for key, value in shown.items()
+    }
+
+
 def _lines(sentences: Any) -> list[html.Div]:
     return [html.Div(sentence) for sentence in sentences]
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return text[:1].upper() + text[1:]

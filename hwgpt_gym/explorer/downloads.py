@@ -15,7 +15,7 @@ from flask import Flask, Response, request, send_file
 
 from hwgpt_gym.checks import check_extra
 from hwgpt_gym.explorer.model import Explorer
-from hwgpt_gym.explorer.state import State, decode_architecture, encode_architecture, read_query, write_query
+from hwgpt_gym.explorer.state import State, decode_architecture, encode_architecture, write_query
 from hwgpt_gym.search_space import Architecture
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def add_downloads(server: Flask, explorer: Explorer) -> None:
     def front(kind: str) -> Any:
         if kind not in ("csv", "parquet"):
             return _refuse("there are front.csv and front.parquet")
-        state, wrong = read_query(request.query_string.decode(), explorer.devices, explorer.default)
+        state, wrong = explorer.read(request.query_string.decode())
         if wrong:
             return _refuse(" ".join(wrong))
         with tempfile.TemporaryDirectory() as folder:

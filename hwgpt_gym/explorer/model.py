@@ -9,7 +9,7 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from threading import RLock
 from typing import Any, Final, TypeVar
 
@@ -18,15 +18,15 @@ import numpy as np
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.explorer.limit_index import Combinations, LimitIndex
-from hwgpt_gym.explorer.state import MOST_DEVICES, Compared, State, check_device_at
-from hwgpt_gym.metrics import COST_METRICS
+from hwgpt_gym.explorer.state import MOST_DEVICES, Compared, State, check_device_at, read_query, sentence_of
+from hwgpt_gym.metrics import COST_METRICS, METRICS
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.onboarding.devices import default_scale, get_device, registered_devices
 from hwgpt_gym.optimum import ParetoFront, pareto_front
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, Encoded, FloatArray
 from hwgpt_gym.surrogates.worlds import load_worlds
 
-CLOUD: Final = 600
+CLOUD: Final = 400
 """Random architectures behind the front. A browser redraws them with every step of a slider."""
 
 INTERVAL: Final = 1.6448536269514722
@@ -139,6 +139,15 @@ class Explorer:
                 found.append(scale)
         return found
 
+    def read(self, query: str) -> tuple[State, list[str]]:
+        """Return the state of an address, and what was wrong in it, in sentences (:func:`read_query`)."""
+        state, wrong = read_query(query, self.devices, self.default)
+        known = self.costs(state)
+        unknown = [key for key in dict.fromkeys((state.cost, *dict(state.limits))) if key not in known]
+        wrong += [f"{METRICS[key].label} is not known of every device that is shown." for key in unknown]
+        limits = tuple((key, limit) for key, limit in state.limits if key in known)
+        return replace(state, cost=state.cost if state.cost in known else known[0], limits=limits), wrong
+
     def front(self, scale: str, device: str, cost: str) -> Front:
         """Return the exact front of perplexity against a cost."""
         return self._once(("front", scale, device, cost), lambda: self._find_front(scale, device, cost))
@@ -182,6 +191,17 @@ class Explorer:
         metrics = _floats(bound.bench, found)
         quality = float(bound.quality(np.array([metrics["perplexity"]]))[0])
         return Judged(found, bound.bench.space.decode(found)[0], metrics, limits, quality, 0.0, quality, True)
+
+    def optima(self, state: State) -> tuple[dict[str, Judged], list[str]]:
+        """Return the optimum of each device that is shown, and why another one has none, in sentences."""
+        optima: dict[str, Judged] = {}
+        problems = []
+        for name in state.devices:
+            try:
+                optima[name] = self.optimum(state, name)
+            except ValueError as error:
+                problems.append(sentence_of(error))
+        return optima, problems
 
     def metrics(self, device: str, architecture: Architecture) -> dict[str, float]:
         """Return every metric of an architecture on a device."""

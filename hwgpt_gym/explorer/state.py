@@ -162,6 +162,13 @@ def read_query(query: str, devices: Mapping[str, Device], default: State) -> tup
         read("architecture", lambda values: _of_scale(decode_architecture(values[-1]), scale), None),
         read("compare", lambda values: tuple(map(_read_compared, values[:MOST_COMPARED])), default.compared),
     )
+    try:
+        # Those that the address does not name are the default's, which may not be known at its scale.
+        for name in names:
+            check_device_at(devices[name], scale)
+    except ValueError as error:
+        wrong.append(f"{sentence_of(error)}.")
+        state = state.on_scale(default.scale)
     return state, wrong
 
 
@@ -199,6 +206,12 @@ def read_limit(text: str) -> Limit:
 def clean_label(label: str) -> str:
     """Return what something to compare is called, short and in one line."""
     return " ".join(label.split())[:_LONGEST_LABEL] or "architecture"
+
+
+def sentence_of(error: Exception) -> str:
+    """Return what an error says, as a sentence of a page."""
+    text = str(error)
+    return text[:1].upper() + text[1:]
 
 
 def _read_axis(text: str) -> str:

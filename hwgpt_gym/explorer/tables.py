@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Final
 
 from hwgpt_gym.analytic import params_by_part
 from hwgpt_gym.console import format_metric
@@ -15,6 +16,9 @@ from hwgpt_gym.explorer.prices import Price
 from hwgpt_gym.explorer.state import State, check_device_at
 from hwgpt_gym.metrics import DEVICE_METRICS, METRICS
 from hwgpt_gym.search_space import Architecture
+
+_NAMED: Final = 8
+"""Decisions that are named where some differ."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def difference_table(explorer: Explorer, state: State, optima: Mapping[str, Judg
         rows.append((title, *map(str, values)))
     differing = [i for i in range(len(encoded[0])) if len({int(row[i]) for row in encoded}) > 1]
     first = encoded[0]
-    cells = [", ".join(name_of(i) for i in differing if row[i] != first[i]) or "–" for row in encoded]
+    cells = [_differences([name_of(i) for i in differing if row[i] != first[i]]) for row in encoded]
     rows.append(("Differs from the first in", *cells))
     for key in ("perplexity", *(key for key in explorer.costs(state))):
         rows.append((METRICS[key].label, *(format_metric(key, optima[name].metrics[key]) for name in names)))
@@ -155,6 +159,12 @@ def difference_table(explorer: Explorer, state: State, optima: Mapping[str, Judg
         rows.append((f"Regret on {explorer.devices[name].label}", *regrets))
     head = ("", *(f"optimum for {explorer.devices[name].label}" for name in names))
     return Table("Optima side by side", head, tuple(rows))
+
+
+def _differences(names: list[str]) -> str:
+    """Name decisions, or the first of them if they are many."""
+    shown = ", ".join(names[:_NAMED])
+    return f"{shown} and {len(names) - _NAMED} more" if len(names) > _NAMED else shown or "–"
 
 
 def _amount(metric: str, value: float) -> str:

@@ -48,7 +48,7 @@ def random_regret(evaluations: int) -> float:
     return optimum() - float(objective.evaluate(BENCHMARK.evaluate(encoded)).reward.max())
 
 
-def run_example(name: str, *arguments: str, folder: Path, timeout: float = 240.0) -> str:
+def run_example(name: str, *arguments: str, folder: Path, timeout: float = 540.0) -> str:
     """Run an example in a folder and return the last line that it prints."""
     done = subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],

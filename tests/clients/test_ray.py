@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
+import secrets
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -104,6 +108,41 @@ def test_a_folder_that_workers_do_not_have_is_noticed(tmp_path: Path) -> None:
 def test_no_cluster_is_one_line(address: str, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=f"no Ray cluster answers at '{address}'"):
         run_leaderboard(SUITE, tmp_path, progress=False, ray=address)
+
+
+def test_a_cluster_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        port = taken.getsockname()[1]
+    # Both sides of a cluster know its token; this one has its own.
+    environment = {**os.environ, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    short = tempfile.mkdtemp(prefix="ray")  # Sockets' paths have at most 107 bytes.
+    begin = ["start", "--head", "--block", f"--temp-dir={short}", f"--port={port}", "--num-cpus=1"]
+    command = [sys.executable, "-c", "from ray.scripts.scripts import main; main()", *begin]
+    cluster = subprocess.Popen(
+        [*command, "--include-dashboard=false"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 60.0
+        while not list(Path(short).glob("session_latest/sockets/raylet*")) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        code = "from hwgpt_gym.cli.app import main; main()"
+        options = ["--agent", "random_search=1000", "--device", "a6000", "--seeds", "2", "--output", str(tmp_path)]
+        command = [sys.executable, "-c", code, "leaderboard", "--ray", f"127.0.0.1:{port}", *options]
+        subprocess.run(command, env=environment, check=True, timeout=120)
+        assert len(list(tmp_path.rglob("*.parquet"))) == 2
+        # The cluster's processors count, not this machine's.
+        assert [(session.searches, session.workers) for session in read_sessions(tmp_path)] == [(2, 1)]
+        assert cluster.poll() is None
+    finally:
+        if cluster.poll() is None:
+            os.killpg(cluster.pid, signal.SIGTERM)
+            cluster.wait(60)
+        shutil.rmtree(short, ignore_errors=True)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")

@@ -9,9 +9,10 @@ import pytest
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents.amortised import SyntheticDevices, evaluate, load_pretrained, recommend
-from hwgpt_gym.agents.amortised.curves import search_curves
+from hwgpt_gym.agents.amortised.baselines import _solutions, evaluate_nearest, evaluate_profiled
+from hwgpt_gym.agents.amortised.curves import RIVALS, search_curves
 from hwgpt_gym.agents.amortised.devices import UNSEEN
-from hwgpt_gym.agents.amortised.evaluation import answer
+from hwgpt_gym.agents.amortised.evaluation import answer, tables_of
 from hwgpt_gym.agents.amortised.features import WIDTH, Features
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
 from hwgpt_gym.agents.amortised.teacher import Teacher
@@ -24,17 +25,13 @@ from hwgpt_gym.onboarding.devices import register_device
 from hwgpt_gym.onboarding.fit import fit_table
 from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
-from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix, make_tables
+from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix
 from small_spaces import TINY, everything, random_benchmark
 
 
 def test_importing_loads_no_torch():
     command = "import sys, hwgpt_gym.agents.amortised; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
-
-
-def tables_of(bound):
-    return make_tables([bound.limited_costs()])
 
 
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
@@ -172,8 +169,18 @@ def test_files_are_the_policy_and_are_checked(tmp_path):
         read_policy(tmp_path / "missing.safetensors")
 
 
-SHIPPED = {"s": 0.003, "m": 0.003, "l": 0.01}
+SHIPPED = {"s": 0.001, "m": 0.001, "l": 0.003}
 """The mean regret that a beam of 16 stays below; the policy of l saw the fewest problems, see docs/amortised.md."""
+
+
+def test_a_beam_has_the_greedy_episode_and_other_groups():
+    policy, bound = load_pretrained("l"), Objective({"latency_ms": "p30"}).bind(Benchmark("l", "a6000"))
+    costs = tables_of(bound)
+    built = policy.beam(costs, 16)
+    np.testing.assert_array_equal(built[:1], policy.build(costs))
+    assert len(np.unique(built, axis=0)) == len(built) == 16
+    # Others than the four of the most probable groups are variants of these.
+    assert len(np.unique(built[:4, :3], axis=0)) == 4
 
 
 @pytest.mark.parametrize("scale", SHIPPED)
@@ -279,6 +286,15 @@ def test_the_command_line_recommends_and_scores(capsys, tmp_path):
     assert row["kept"] == 1.0
     assert np.mean(row["regret"]) == pytest.approx(row["mean"])
     assert picture.stat().st_size > 0
+    assert cli.run(["amortised", "table", "--from", "5", "--beam", "1", "-d", "a6000", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["1"]["regret"][0]) == 10
+    assert cli.run(["amortised", "nearest", "--count", "30", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["nearest that keeps the limit"]["kept"] == 1.0
+    assert cli.run(["amortised", "profiled", "--profiles", "1", "--beam", "1"]) == 0
+    assert "confidence 0.95" in capsys.readouterr().out
+    for wrong in (["table", "--from", "11"], ["curves", "x.png", "-a", "local_search=9"], ["nearest", "--count", "0"]):
+        assert cli.run(["amortised", *wrong]) == cli.WRONG_INPUT
+    capsys.readouterr()
     assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path)]) == 0
     assert (tmp_path / "policy.safetensors").is_file()
     assert (
@@ -288,9 +304,13 @@ def test_the_command_line_recommends_and_scores(capsys, tmp_path):
     assert "--device is taken only by other agents" in capsys.readouterr().err
 
 
-def test_curves_count_evaluations():
-    curves = search_curves("s", 40, 1, devices=("a6000",), levels=(50,))
+def test_curves_count_evaluations_and_go_on(tmp_path, monkeypatch):
+    agents = dict.fromkeys(RIVALS, (40, 1))
+    curves = search_curves("s", agents, devices=("a6000",), levels=(50,), folder=tmp_path)
+    monkeypatch.setattr("hwgpt_gym.agents.make_agent", None)
+    again = search_curves("s", agents, devices=("a6000",), levels=(50,), folder=tmp_path)
     for agent, regret in curves.regret.items():
+        np.testing.assert_array_equal(regret, again.regret[agent])
         assert regret.shape == (1, 1, 40)
         assert np.all(np.diff(regret) <= 0.0)
         last = float(regret[0, 0, -1])
@@ -298,3 +318,34 @@ def test_curves_count_evaluations():
         assert curves.evaluations_to(agent, last) == first
         assert curves.median_evaluations_to(agent, np.array([last])) == first
         assert curves.evaluations_to(agent, -1.0) is None
+
+
+def test_stored_solutions_are_optima_and_the_nearest_is_asked():
+    policy = load_pretrained("s")
+    problems, encoded = _solutions(policy, 300, 0)
+    assert len(problems.tables) == len(encoded) == 300
+    assert not problems.present[:, 1].any()
+    costs = (count_matrix(policy.space, encoded) * problems.tables[:, 0]).sum(axis=1)
+    assert np.all(costs <= 1.0 + 1e-9)
+    bench = Benchmark("s", None)
+    extremes = tuple(np.log(bench.extremes("perplexity")))
+    teacher = Teacher(bench.chain_model("perplexity"), extremes, problems)
+    quality = (extremes[1] - np.log(bench.evaluate(encoded, ["perplexity"])["perplexity"])) / np.diff(extremes)
+    np.testing.assert_allclose(quality, teacher.best, atol=1e-5)
+    few, many = (evaluate_nearest(policy, count, ("a6000",), (20, 50, 80)) for count in (20, 300))
+    way = "nearest that keeps the limit"
+    assert many[way].kept.all()
+    assert many[way].regret.mean() < few[way].regret.mean()
+
+
+def test_profiles_cost_regret_and_margins_keep_limits():
+    found = evaluate_profiled(load_pretrained("s"), profiles=2, beam=4, levels=(20, 50, 80))
+    true, profile, cautious = (
+        found[way] for way in ("policy, true costs", "policy, profile", "policy, profile, confidence 0.95")
+    )
+    assert true.devices == ("a100", "a40")
+    assert true.kept.all()
+    assert true.regret.mean() < profile.regret.mean() < 0.1
+    assert true.regret.mean() < cautious.regret.mean() < 0.1
+    assert cautious.kept.mean() >= profile.kept.mean()
+    assert all(np.all(own.regret >= -1e-9) for own in found.values())

@@ -14,7 +14,7 @@ from hwgpt_gym import Benchmark
 from hwgpt_gym.console import format_metric
 from hwgpt_gym.explorer.model import Explorer
 from hwgpt_gym.explorer.state import State, read_query
-from hwgpt_gym.optimum import pareto_front, solve
+from hwgpt_gym.optimum import episode_regret, pareto_front, solve
 
 BENCH = Benchmark("s", "a6000")
 
@@ -189,6 +189,32 @@ def test_exports_and_the_link(driver: Any, address: str, downloads: Path, explor
     assert state_of(driver, explorer) == State(
         devices=("a6000", "h100"), axis="log", limits=(("latency_ms", "p30"), ("params", "p60"))
     )
+
+
+def test_pasted_and_loaded_architectures_are_compared(driver: Any, address: str, tmp_path: Path) -> None:
+    open_page(driver, address)
+    first, second = BENCH.space.decode(BENCH.space.sample(np.random.default_rng(0), 2))
+    driver.find_element("id", "paste").send_keys(f"mine: {first}\n")
+    click(driver, "add")
+    until(driver, lambda: "mine" in text(driver, "compared"), "what was pasted is not compared")
+    path = tmp_path / "theirs.txt"
+    path.write_text(f"theirs: {second}\n", encoding="utf-8")
+    driver.find_element("css selector", "#files input[type=file]").send_keys(str(path))
+    until(driver, lambda: "theirs" in text(driver, "compared"), "what was loaded is not compared")
+    best = solve(BENCH, {"latency_ms": "p50"})
+    rows = [line.split("\t") for line in text(driver, "compared").splitlines()]
+    for label, architecture in (("mine", first), ("theirs", second)):
+        (row,) = (row for row in rows if row[0] == label)
+        regret = episode_regret(BENCH, {"latency_ms": "p50"}, architecture.encode()).sum()
+        assert abs(float(row[5]) - regret) < 2e-6
+        assert float(row[4]) <= best.reward
+    drawn = "return document.querySelector('#front .js-plotly-plot').data.find(t => t.name === 'compared').x.length"
+    assert driver.execute_script(drawn) == 2
+    driver.find_element("id", "paste").send_keys("what is this")
+    click(driver, "add")
+    until(driver, lambda: "a line must hold" in text(driver, "message").lower(), "nothing is said of wrong text")
+    click(driver, "forget")
+    until(driver, lambda: text(driver, "compared") == "", "what was compared is still there")
 
 
 def test_two_tabs_do_not_disturb_each_other(driver: Any, address: str) -> None:

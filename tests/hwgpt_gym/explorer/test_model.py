@@ -9,9 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from explorer_states import STATES
+from hypothesis import given, settings
 
-from hwgpt_gym import SEARCH_SPACES, Benchmark
+from hwgpt_gym import SEARCH_SPACES, Architecture, Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.explorer.actions import act
 from hwgpt_gym.explorer.compare import read_path, read_text, read_upload
 from hwgpt_gym.explorer.controls import show_controls
 from hwgpt_gym.explorer.decisions import choices_of, flip, value_decisions
@@ -19,13 +22,17 @@ from hwgpt_gym.explorer.figures import COLOURS, GREY, decision_figure, front_fig
 from hwgpt_gym.explorer.limit_index import Combinations, LimitIndex
 from hwgpt_gym.explorer.model import Explorer
 from hwgpt_gym.explorer.prices import find_prices
-from hwgpt_gym.explorer.state import State, decode_architecture
+from hwgpt_gym.explorer.state import State, decode_architecture, write_query
 from hwgpt_gym.explorer.tables import compared_table, devices_table, difference_table, parts_table, price_sentences
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.objective import Objective
+from hwgpt_gym.onboarding.fit import fit_table
+from hwgpt_gym.onboarding.plan import make_plan
+from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import episode_regret, pareto_front, solve
 
 BENCH = Benchmark("s", "a6000")
+SHARED = Explorer(["a6000"])
 
 
 @pytest.fixture(scope="module")
@@ -211,6 +218,45 @@ def test_controls_show_a_limit_as_quantile_and_in_its_unit() -> None:
         assert not shown["row-latency_ms"]
         assert shown["row-params"]
         assert shown["level-params"] is None
+
+
+def test_a_device_of_ones_own_stands_beside_the_others(tmp_path: Path) -> None:
+    plan = make_plan("s", 12, 0)
+    encoded = BENCH.space.encode([Architecture.from_string(item) for item in plan.architectures])
+    latency = 1.3 * BENCH.evaluate(encoded, ["latency_ms"])["latency_ms"]
+    rows = [f"{name},{value}" for name, value in zip(plan.architectures, latency.tolist(), strict=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["architecture,latency_ms", *rows]))
+    path = tmp_path / "mine.safetensors"
+    DeviceProfile("mine", "Mine", fit_table(tmp_path / "table.csv")).save(path)
+    explorer = Explorer([path, "a6000"])
+    assert explorer.default.devices == ("mine", "a6000")
+    assert "energy_j" not in explorer.costs(explorer.default)
+    assert explorer.scales(explorer.default) == ["s"]
+    bench = Benchmark("s", str(path))
+    best = solve(bench, {"latency_ms": "p50"})
+    np.testing.assert_array_equal(explorer.optimum(explorer.default, "mine").encoded, best.encoded)
+    # What an address asks of it that is not known, is said and left out.
+    state, wrong = explorer.read("?cost=energy_j&limit=energy_j:p30&limit=params:p30")
+    assert wrong == ["Energy (J) is not known of every device that is shown."]
+    assert (state.cost, state.limits) == ("latency_ms", (("params", "p30"),))
+    assert explorer.read("?scale=m&device=mine")[1]
+    show_controls(explorer, state)
+    with pytest.raises(ValueError, match="scale"):
+        act(explorer, explorer.default, "scale", "m")
+
+
+@given(STATES)
+@settings(max_examples=25, deadline=None)
+def test_every_state_can_be_shown(state: State) -> None:
+    state, wrong = SHARED.read(write_query(state))
+    assert wrong == []
+    optima, problems = SHARED.optima(state)
+    assert len(optima) + len(problems) == len(state.devices)
+    shown = show_controls(SHARED, state)
+    assert shown["limited"] == [key for key, _ in state.limits]
+    json.dumps([shown, front_figure(SHARED, state, optima)], allow_nan=False)
+    for name in optima:
+        assert len(price_sentences(find_prices(SHARED, state, name))) == max(1, len(state.limits))
 
 
 def test_what_does_not_fit_is_refused() -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from explorer_states import STATES
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,24 +17,6 @@ from hwgpt_gym.explorer.model import Explorer
 from hwgpt_gym.explorer.state import State, decode_architecture, encode_architecture, read_query, write_query
 from hwgpt_gym.metrics import COST_METRICS
 from hwgpt_gym.optimum import pareto_front
-
-SPACE = SEARCH_SPACES["s"]
-SAMPLED = SPACE.decode(SPACE.sample(np.random.default_rng(0), 8))
-LIMITS = st.one_of(st.floats(0.001, 1e12), st.floats(0.0, 100.0).map(lambda level: f"p{level:.2f}"))
-STATES = st.builds(
-    State,
-    scale=st.just("s"),
-    devices=st.lists(st.sampled_from(sorted(DEVICES)), min_size=1, max_size=4, unique=True).map(tuple),
-    cost=st.sampled_from(COST_METRICS),
-    axis=st.sampled_from(["linear", "log"]),
-    limits=st.dictionaries(st.sampled_from(COST_METRICS), LIMITS, max_size=4).map(
-        lambda limits: tuple((key, limits[key]) for key in COST_METRICS if key in limits)
-    ),
-    architecture=st.one_of(st.none(), st.sampled_from(SAMPLED)),
-    compared=st.lists(
-        st.tuples(st.sampled_from(["a", "ü: & =", "gpt 50 %", "choice 1"]), st.sampled_from(SAMPLED)), max_size=3
-    ).map(tuple),
-)
 
 
 @pytest.fixture(scope="module")
