@@ -20,8 +20,9 @@ import pytest
 
 from hwgpt_gym.agents import SearchResult
 from hwgpt_gym.agents.leaderboard.execute import read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.grids import Entry
 from hwgpt_gym.agents.leaderboard.ray_pool import ray_pool
-from hwgpt_gym.agents.leaderboard.suites import Entry, custom_suite
+from hwgpt_gym.agents.leaderboard.suites import custom_suite
 from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.ppo.agent import PPO
 from hwgpt_gym.agents.workers import single_threaded_pool
