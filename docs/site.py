@@ -84,7 +84,7 @@ def page_of(path: str) -> str | None:
     if path.startswith("docs/"):
         return path.removeprefix("docs/") if (REPOSITORY / path).is_file() else None
     if path.startswith("examples/"):
-        return f"examples/{PurePosixPath(path).stem}.md"
+        return f"examples/{PurePosixPath(path).stem}.md" if REPOSITORY / path in examples() else None
     return reference_page(path) if path in modules() else None
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hwgpt_gym.agents.agent import Agent, run_search
 from hwgpt_gym.agents.problem import Callback, SearchProblem
+from hwgpt_gym.agents.warm_start import MOST_SAMPLES
 from hwgpt_gym.checks import check_between, check_integer
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class PPO(Agent):
         gae_lambda: Lambda of generalised advantage estimation.
         hidden_size: Width of the two hidden layers of policy and value network.
         checkpoints: How many times the greedy architecture is recorded.
+        warm_start: How many samples of the amortised policy, at most 10,000, are evaluated first, the better half of
+            which is imitated before training; they count as evaluations. None by default.
 
     Raises:
         ValueError: If a setting is not legal.
@@ -65,6 +68,7 @@ class PPO(Agent):
     gae_lambda: float | None = None
     hidden_size: int | None = None
     checkpoints: int = 50
+    warm_start: int = 0
 
     def __post_init__(self) -> None:
         for name in ("num_envs", "n_steps", "n_epochs", "hidden_size", "checkpoints"):
@@ -72,6 +76,7 @@ class PPO(Agent):
                 check_integer(name, getattr(self, name), 1)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 2)
+        check_integer("warm_start", self.warm_start, 0, MOST_SAMPLES)
         for name, high in (("learning_rate", 1.0), ("clip_range", 1.0)):
             if getattr(self, name) is not None:
                 check_between(name, getattr(self, name), 0.0, high, open_low=True)

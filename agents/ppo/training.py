@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import torch
@@ -15,9 +15,15 @@ from stable_baselines3.common.vec_env import VecEnv
 
 from hwgpt_gym.agents.ppo.policy import Policy, policy_class, policy_kwargs
 from hwgpt_gym.agents.problem import SearchProblem
-from hwgpt_gym.envs.construction import ObservationLayout
+from hwgpt_gym.agents.warm_start import policy_samples
+from hwgpt_gym.envs.construction import Construction, ObservationLayout
 from hwgpt_gym.envs.search_vec_env import SearchVecEnv
 from hwgpt_gym.search_space import Encoded, FloatArray
+
+IMITATION_RATE: Final = 5e-3
+IMITATION_EPOCHS: Final = 60
+IMITATION_BATCH: Final = 256
+"""How a policy is made to imitate architectures: Adam's learning rate, passes, decisions in a gradient step."""
 
 Watch: TypeAlias = Callable[[Policy], None]
 """Looks at a policy while it is trained."""
@@ -99,11 +105,45 @@ def train(
         # More steps than the budget can take: the callback stops at its end.
         steps = (problem.budget + 2 * settings["num_envs"]) * problem.space.num_decisions
         progress = _Progress(problem, policy, settings, watch)
+        if settings.get("warm_start"):
+            _imitate(problem, model.policy, settings["warm_start"], masked)
         watch(policy)
         model.learn(steps, callback=progress, log_interval=1 if tensorboard else 10**9)
         problem.record_greedy(policy.greedy())
         watch(policy)
         return policy
+
+
+def _imitate(problem: SearchProblem, network: Any, count: int, masked: bool) -> None:
+    """Evaluate samples of the amortised policy, and make a network's policy likely to build the better half of them.
+
+    Args:
+        problem: The problem.
+        network: The policy of Stable-Baselines3 or sb3-contrib.
+        count: How many are sampled.
+        masked: Whether it takes action masks.
+    """
+    encoded = policy_samples(problem, np.random.default_rng(problem.seed), min(count, problem.remaining))
+    rewards = problem.evaluate(encoded)
+    encoded = encoded[rewards >= np.median(rewards)]
+    construction = Construction(ObservationLayout(problem.space), len(encoded))
+    construction.begin()
+    lanes, parts = np.arange(len(encoded)), []
+    for place in range(problem.space.num_decisions):
+        actions = encoded[lanes, place].astype(np.int64)
+        parts.append((construction.observation[lanes], actions, construction.bool_masks()[lanes]))
+        lanes = lanes[~construction.apply(actions, lanes)]
+        if not len(lanes):
+            break
+    seen, actions, masks = (torch.from_numpy(np.concatenate(part)) for part in zip(*parts, strict=True))
+    optimizer = torch.optim.Adam(network.parameters(), IMITATION_RATE)
+    for _ in range(IMITATION_EPOCHS):
+        for rows in torch.split(torch.randperm(len(seen)), IMITATION_BATCH):
+            more = {"action_masks": masks[rows]} if masked else {}
+            _, log_probability, _ = network.evaluate_actions(seen[rows], actions[rows], **more)
+            optimizer.zero_grad()
+            (-log_probability.mean()).backward()
+            optimizer.step()
 
 
 def make_model(

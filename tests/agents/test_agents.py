@@ -126,6 +126,7 @@ def test_the_callback_sees_progress_and_may_stop() -> None:
         ("reinforce", {"batch_size": 1}, "batch_size"),
         ("reinforce_lstm", {"hidden_size": 0}, "hidden_size"),
         ("ppo", {"num_envs": 0}, "num_envs"),
+        ("ppo", {"warm_start": 10_001}, "warm_start"),
         ("ppo", {"gae_lambda": 1.1}, "gae_lambda"),
         ("ppo", {"num_envs": 2, "n_steps": 5, "batch_size": 11}, "at most num_envs"),
         ("maskable_ppo", {"clip_range": "wide"}, "clip_range"),
@@ -200,6 +201,15 @@ def test_a_warm_start_begins_with_samples_of_the_policy(name: str) -> None:
     np.testing.assert_array_equal(warm.encoded, run(name, warm_start=8, **WARM[name]).encoded)
     with pytest.raises(ValueError, match="one or two limited costs"):
         make_agent(name, warm_start=8).run(SearchProblem(BENCHMARK, Objective(), 10))
+
+
+@pytest.mark.parametrize("name", ["ppo", "maskable_ppo"])
+def test_ppo_imitates_what_it_begins_with(name: str) -> None:
+    warm, cold = run(name, warm_start=40, budget=120), run(name, budget=120)
+    assert warm.regret(OPTIMUM)[39] < 0.1 * cold.regret(OPTIMUM)[39]
+    # What it builds itself is like it.
+    assert warm.reward[40:].mean() > cold.reward[40:].mean() + 0.1
+    np.testing.assert_array_equal(warm.encoded, run(name, warm_start=40, budget=120).encoded)
 
 
 def test_local_search_swaps_layers_at_no_cost() -> None:

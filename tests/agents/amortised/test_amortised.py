@@ -25,17 +25,13 @@ from hwgpt_gym.onboarding.devices import register_device
 from hwgpt_gym.onboarding.fit import fit_table
 from hwgpt_gym.onboarding.profile import DeviceProfile
 from hwgpt_gym.optimum import action_values, solve
-from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix, make_tables
+from hwgpt_gym.surrogates.cost_tables import cost_table, count_matrix
 from small_spaces import TINY, everything, random_benchmark
 
 
 def test_importing_loads_no_torch():
     command = "import sys, hwgpt_gym.agents.amortised; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", command], check=False).returncode == 0
-
-
-def tables_of(bound):
-    return make_tables([bound.limited_costs()])
 
 
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
