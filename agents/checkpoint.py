@@ -65,11 +65,12 @@ def load_checkpoint(
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, ValueError) as error:
         raise ValueError(f"{path} is no checkpoint: {error}") from None
-    expected = json.loads(json.dumps(training))
-    if document.get("training") != expected:
-        raise ValueError(f"{path} is the checkpoint of another training, {document.get('training')}, not {expected}")
-    own = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    network.load_state_dict(own)
+    expected, own = json.loads(json.dumps(training)), document.get("training", {})
+    differing = [f"{key} {own.get(key)!r}, not {value!r}" for key, value in expected.items() if own.get(key) != value]
+    if differing or own.keys() != expected.keys():
+        raise ValueError(f"{path} is the checkpoint of another training: {'; '.join(differing) or list(own)}")
+    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    network.load_state_dict(weights)
     state: dict[int, dict[str, torch.Tensor]] = {}
     for name, value in tensors.items():
         if name.startswith("optimizer."):

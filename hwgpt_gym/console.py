@@ -41,20 +41,22 @@ def show_progress(what: str, total: int, lines: int) -> Iterator[Callable[[int, 
     Yields:
         A function to be called with how many are done, and a remark.
     """
-    from rich.progress import Progress
+    if messages.is_terminal:
+        from rich.progress import Progress
 
+        with Progress(console=messages) as progress:
+            bar = progress.add_task(what, total=total)
+            yield lambda done, remark: progress.update(bar, completed=done, description=f"{what}, {remark}")
+        return
     printed = 0
-    with Progress(console=messages) as progress:
-        bar = progress.add_task(what, total=total)
 
-        def show(done: int, remark: str) -> None:
-            nonlocal printed
-            progress.update(bar, completed=done, description=f"{what}, {remark}")
-            if not messages.is_terminal and done * lines >= (printed + 1) * total:
-                printed = done * lines // total
-                messages.print(f"{done:,} of {total:,} {what}: {remark}")
+    def show(done: int, remark: str) -> None:
+        nonlocal printed
+        if done * lines >= (printed + 1) * total:
+            printed = done * lines // total
+            messages.print(f"{done:,} of {total:,} {what}: {remark}")
 
-        yield show
+    yield show
 
 
 def warn(message: str) -> None:

@@ -256,7 +256,7 @@ class _Run:
         self.iteration = int(progress["iteration"])
 
     def _description(self) -> dict[str, Any]:
-        return {"settings": asdict(self.settings), "origin": self._origin}
+        return {**asdict(self.settings), "origin": self._origin}
 
 
 def _batch(seen: Float32Array, open_choices: BoolArray, values: npt.NDArray[np.float64]) -> _Batch:

@@ -69,7 +69,7 @@ class _Training(BaseCallback):
     @property
     def remaining(self) -> float:
         """The share of the evaluations that is left."""
-        return max(0.0, 1.0 - self.begun_with / self.settings["evaluations"])
+        return max(0.0, 1.0 - self.begun_with / int(self.settings["evaluations"]))
 
     def load(self, model: Any) -> None:
         """Go on from the checkpoint, if there is one."""
@@ -128,7 +128,7 @@ def train(
         env = training.env
         space, layout = env.env.bench.space, env.env.layout
         model = make_model(env, layout, settings, settings["seed"], lambda: training.remaining, masked=False)
-        model.policy.features_extractor.fit(_sample_tables(env.env, settings["seed"]))
+        model.policy.features_extractor.fit(_sample_tables(env, settings["seed"]))
         training.load(model)
         # More steps than there will be: the training ends itself.
         model.learn((settings["evaluations"] + 2 * env.num_envs) * space.num_decisions, callback=training)
@@ -136,9 +136,9 @@ def train(
         return Policy(space, model.policy, False, settings["hidden_size"], layout.num_context_columns)
 
 
-def _sample_tables(env: HWGPTVectorEnv, seed: int) -> torch.Tensor:
+def _sample_tables(env: _CountingVecEnv, seed: int) -> torch.Tensor:
     """Return the part ``costs`` of contexts that training will draw, ``float32 (n, columns)``."""
-    generator = env._episodes.task.generator
+    generator = env.env._episodes.task.generator
     assert generator.limited is not None
     uniforms = np.random.default_rng(seed).random((SAMPLES, generator.num_uniforms))
     return torch.from_numpy(generator.limited.columns(*generator.draw(uniforms)))

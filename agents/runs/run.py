@@ -253,8 +253,7 @@ def perform_into_folder(
         ValueError: If the folder is not empty, or cannot be made.
         KeyboardInterrupt: As :func:`perform`.
     """
-    kind = "demo" if config.verb == "demo" else config.agent
-    with run_folder(kind, config.to_json(), folder) as path:
+    with run_folder("demo" if config.verb == "demo" else config.agent, config.to_json(), folder) as path:
         run = perform(config, console, tensorboard)
         summary = run.summarize()
         console.print()

@@ -14,11 +14,12 @@ import pytest
 from hwgpt_gym.agents import AGENTS, SearchResult, make_agent, validate_result
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
 from hwgpt_gym.agents.leaderboard.findings import findings
+from hwgpt_gym.agents.leaderboard.grids import Entry, Grid
 from hwgpt_gym.agents.leaderboard.page import write_report
 from hwgpt_gym.agents.leaderboard.reality import reality_line
 from hwgpt_gym.agents.leaderboard.rows import collect, hits, make_row, regret_at, true_regret
 from hwgpt_gym.agents.leaderboard.statistics import comparable, curve, interval, median, never
-from hwgpt_gym.agents.leaderboard.suites import SUITES, Entry, Grid, Suite, custom_suite
+from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, custom_suite
 from hwgpt_gym.agents.leaderboard.tables import summary_table
 from hwgpt_gym.agents.leaderboard.tasks import Task, make_tasks
 from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution

@@ -242,3 +242,25 @@ def test_architecture_names_are_never_wrapped(capsys):
     assert cli.run(["query", found]) == 0
     assert capsys.readouterr().out.splitlines()[0] == found
     assert Architecture.from_string(found).scale == "l"
+
+
+def test_a_contextual_training_shows_its_progress_and_goes_on(tmp_path, capsys):
+    folder = tmp_path / "run"
+    command = ["train", "--agent", "contextual_ppo", "--metric", "params", "--budget", "300", "--output", str(folder)]
+    assert cli.run(command) == 0
+    captured = capsys.readouterr()
+    assert "256 of 300 architectures: mean reward" in captured.err
+    assert "mean regret on devices never seen in training" in captured.out
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "checkpoint.safetensors",
+        "config.json",
+        "policy.safetensors",
+    ]
+    before = (folder / "policy.safetensors").read_bytes()
+    assert cli.run(command) == 0
+    assert (folder / "policy.safetensors").read_bytes() == before
+    capsys.readouterr()
+    assert "another training" in complaint_of(capsys, *command, "--seed", "1")
+    scores = run_json(capsys, "evaluate", str(folder))
+    assert len(scores["regret"]["a6000"]) == len(scores["levels"])
+    assert "--metric is taken only by" in complaint_of(capsys, "train", "--metric", "params")
