@@ -73,6 +73,7 @@ OWN_FOLDERS = tuple(str(Path(str(module.__file__)).parent) for module in (hwgpt_
 MODULES = (
     "hwgpt_gym",
     "hwgpt_gym.agents",
+    "hwgpt_gym.agents.leaderboard.grids",
     "hwgpt_gym.agents.leaderboard.suites",
     "hwgpt_gym.agents.problem",
     "hwgpt_gym.analytic",

@@ -19,8 +19,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.leaderboard.grids import Cell
 from hwgpt_gym.agents.leaderboard.ray_pool import ray_pool
-from hwgpt_gym.agents.leaderboard.suites import Cell, Suite, get_suite
+from hwgpt_gym.agents.leaderboard.suites import Suite, get_suite
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.result_file import Description, read_description

@@ -113,7 +113,7 @@ def _finals(rows: pandas.DataFrame, devices: Sequence[str], limits: Sequence[str
     values = np.full((len(devices), len(limits)), np.nan)
     for (device, limit), part in rows.groupby(["device", "limits"], sort=False):
         last = max(point for point in CHECKPOINTS if not part[regret_at(point)].isna().all())
-        values[devices.index(device), limits.index(limit)] = median(part[regret_at(last)].dropna().to_numpy())
+        values[devices.index(device), limits.index(limit)] = median(part[regret_at(last)].dropna())
     return values
 
 

@@ -43,7 +43,7 @@ class _Core:
         return part if limits is None else part[part["limits"] == limits]
 
     def regret(self, agent: str, limits: str, evaluations: int) -> float:
-        return float(median(self.part(agent, limits)[regret_at(evaluations)].to_numpy()))
+        return float(median(self.part(agent, limits)[regret_at(evaluations)]))
 
     def best(self, limits: str, evaluations: int) -> tuple[float, str]:
         return min((self.regret(agent, limits, evaluations), agent) for agent in self.from_nothing)
@@ -53,9 +53,11 @@ class _Core:
 
 
 def _sentences(core: _Core, line: float) -> list[str]:
+    why = "evolution improves from its first generation on, a policy needs thousands of rewards to know what to build"
     return [
         f"**Who wins depends on limit and budget**: of the agents that start from nothing, after {FEW:,} evaluations "
-        f"{_who_wins(core, FEW)} and after {MANY:,} {_who_wins(core, MANY)} (least median regret by limit).",
+        f"{_who_wins(core, FEW)} and after {MANY:,} {_who_wins(core, MANY)} have the least median "
+        f"regret: {why}.",
         *_wrong_width(core),
         *_knowledge(core),
         *_reach(core),
@@ -81,16 +83,21 @@ def _wrong_width(core: _Core) -> list[str]:
         return []
     stuck = core.part(agent)[~core.part(agent)["optimal_width"]]
     text = (
-        f"**At the low limits one-decision changes get stuck in the wrong embedding width**: "
+        f"**Evolution sits in the wrong embedding width at low limits**: "
         f"{_listed([f'{_percent(shares[limit])} at {_short(limit)}' for limit in low])} of the runs of `{agent}` end "
-        f"there, with a median regret of {format_regret(float(median(stuck[regret_at(MANY)].to_numpy())))} "
-        f"(on {', '.join(sorted(set(stuck['device'])))}), since after a few hundred evaluations another width looks "
-        "best, and every layer would have to change at once to come back"
+        f"there, with a median regret of {format_regret(float(median(stuck[regret_at(MANY)])))} "
+        f"(on {', '.join(sorted(set(stuck['device'])))}): after a few hundred evaluations its population has left all "
+        "widths but the one that looks best so far, and to come back every layer would have to change at once"
     )
-    for other, what in (("stratified_evolution", "a population for each width"), ("ppo", "a policy that samples all")):
+    others = {
+        "stratified_evolution": "with a population for each width",
+        "local_search": "which begins anew anywhere",
+        "ppo": "which samples all widths for long",
+    }
+    for other, what in others.items():
         if other in core.agents:
             most = max(core.elsewhere(other, limit) for limit in low)
-            text += f"; {what} (`{other}`) ends there in at most {_percent(most)}"
+            text += f"; `{other}`, {what}, ends there in at most {_percent(most)}"
     return [text + "."]
 
 

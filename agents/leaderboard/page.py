@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING, Final
 from hwgpt_gym.agents.leaderboard.execute import is_done, read_sessions
 from hwgpt_gym.agents.leaderboard.figures import draw_curves, draw_devices
 from hwgpt_gym.agents.leaderboard.findings import findings
+from hwgpt_gym.agents.leaderboard.grids import Cell
 from hwgpt_gym.agents.leaderboard.reality import reality_line
 from hwgpt_gym.agents.leaderboard.rows import collect, collect_submission
 from hwgpt_gym.agents.leaderboard.statistics import comparable
-from hwgpt_gym.agents.leaderboard.suites import SUITES, Cell, Suite, get_suite
+from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, get_suite
 from hwgpt_gym.agents.leaderboard.tables import agents_table, summary_table
 from hwgpt_gym.files import replacing, write_text
 from hwgpt_gym.markdown import replace_section

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.leaderboard.execute import load_result
-from hwgpt_gym.agents.leaderboard.suites import Cell
+from hwgpt_gym.agents.leaderboard.grids import Cell
 from hwgpt_gym.agents.leaderboard.tasks import Task
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.validation import validate_result

@@ -68,7 +68,7 @@ def _in_order(rows: pandas.DataFrame, points: Sequence[int]) -> list[str]:
 
     def place(agent: str) -> tuple[float, ...]:
         part = rows[rows["agent"] == agent]
-        values = [part[regret_at(point)].dropna().to_numpy() for point in reversed(points)]
+        values = [part[regret_at(point)].dropna() for point in reversed(points)]
         return tuple(float(median(value)) if len(value) else np.inf for value in values)
 
     return sorted(agents, key=lambda agent: (place(agent), agent))
@@ -89,6 +89,6 @@ def _median_text(values: pandas.Series[float]) -> str:
 
 
 def _hits_text(rows: pandas.DataFrame, target: float) -> str:
-    middle = float(median(rows[hits(target)].to_numpy()))
+    middle = float(median(rows[hits(target)]))
     share = f"{100.0 * never(rows, target):.0f} %"
     return f"{middle:,.0f} ({share})" if np.isfinite(middle) else f"— ({share})"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
@@ -53,4 +53,4 @@ class EditPPO(Agent):
         """Edit architectures and learn from what changes earn until the budget is spent."""
         from hwgpt_gym.agents.ppo.edit_training import train
 
-        train(problem, self)
+        train(problem, asdict(self))

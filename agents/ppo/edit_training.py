@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +16,6 @@ from hwgpt_gym.envs.construction import NUM_ACTIONS, Lanes, ObservationLayout
 from hwgpt_gym.envs.editing import Editing
 from hwgpt_gym.envs.search_vec_env import SearchVecEnv
 from hwgpt_gym.search_space import Encoded, FloatArray
-
-if TYPE_CHECKING:
-    from hwgpt_gym.agents.ppo.edit import EditPPO
 
 
 class EditVecEnv(SearchVecEnv):
@@ -91,7 +89,7 @@ class _Stop(BaseCallback):
         return self.problem.remaining > 0
 
 
-def train(problem: SearchProblem, settings: EditPPO) -> None:
+def train(problem: SearchProblem, settings: Mapping[str, Any]) -> None:
     """Train a policy until the budget is spent.
 
     Args:
@@ -104,17 +102,17 @@ def train(problem: SearchProblem, settings: EditPPO) -> None:
     with preserved_random_state():
         model = MaskablePPO(
             "MlpPolicy",
-            EditVecEnv(problem, settings.num_envs, settings.max_steps),
-            n_steps=settings.n_steps,
-            batch_size=settings.batch_size,
-            n_epochs=settings.n_epochs,
-            learning_rate=lambda _: settings.learning_rate * problem.remaining / problem.budget,
-            ent_coef=settings.entropy,
-            gamma=settings.gamma,
-            policy_kwargs={"net_arch": [settings.hidden_size, settings.hidden_size]},
+            EditVecEnv(problem, settings["num_envs"], settings["max_steps"]),
+            n_steps=settings["n_steps"],
+            batch_size=settings["batch_size"],
+            n_epochs=settings["n_epochs"],
+            learning_rate=lambda _: settings["learning_rate"] * problem.remaining / problem.budget,
+            ent_coef=settings["entropy"],
+            gamma=settings["gamma"],
+            policy_kwargs={"net_arch": [settings["hidden_size"], settings["hidden_size"]]},
             seed=problem.seed % 2**31,
             device="cpu",
         )
         model.set_logger(Logger(folder=None, output_formats=[]))
         # More than the budget can take: the callback stops at its end.
-        model.learn(problem.budget + settings.num_envs, callback=_Stop(problem), log_interval=10**9)
+        model.learn(problem.budget + settings["num_envs"], callback=_Stop(problem), log_interval=10**9)

@@ -30,6 +30,7 @@ from hwgpt_gym.cli import (
     optimum,
     policies,
     profile,
+    recommend,
     search,
     table,
 )
@@ -76,7 +77,21 @@ def _root(
         typer.echo(context.get_help())
 
 
-MODULES = (lookup, table, optimum, explore, search, demo, policies, amortised, leaderboards, measure, offline, profile)
+MODULES = (
+    lookup,
+    table,
+    optimum,
+    explore,
+    search,
+    demo,
+    policies,
+    recommend,
+    amortised,
+    leaderboards,
+    measure,
+    offline,
+    profile,
+)
 for module in MODULES:
     module.register(app)
 

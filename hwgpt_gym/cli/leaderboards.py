@@ -122,7 +122,8 @@ def _custom_suite(
     agents: list[str], devices: list[str] | None, scale: str, limits: list[str] | None, seeds: int
 ) -> Suite:
     from hwgpt_gym.agents import make_agent
-    from hwgpt_gym.agents.leaderboard.suites import Entry, custom_suite
+    from hwgpt_gym.agents.leaderboard.grids import Entry
+    from hwgpt_gym.agents.leaderboard.suites import custom_suite
     from hwgpt_gym.onboarding.devices import get_device, reference_of
 
     entries = []

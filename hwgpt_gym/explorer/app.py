@@ -11,6 +11,9 @@ from dataclasses import replace
 from importlib.resources import files
 from typing import Any, Final
 
+# Whatever writes an answer looks at these two if they are loaded: no thread may find them half loaded by another.
+import pandas  # noqa: F401
+import PIL.Image  # noqa: F401
 from dash import Dash, Input, Output, Patch, State, ctx, html, no_update
 
 from hwgpt_gym.explorer import figures, tables
@@ -106,7 +109,8 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
         else:
             before, wrong = explorer.read(shown)
             try:
-                state = act(explorer, before, _ACTIONS[trigger], _value(trigger, given, more))
+                value = _value(trigger, given, more)
+                state = before if value is None else act(explorer, before, _ACTIONS[trigger], value)
             except (ValueError, TypeError, KeyError) as error:
                 state, wrong = before, [sentence_of(error)]
         optima, problems = explorer.optima(state)
@@ -153,7 +157,8 @@ def _forbid_elsewhere(response: Any) -> Any:
 def _value(trigger: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
     """Return what an action takes, of all that a page sends."""
     if trigger in ("front", "bars"):
-        return given[trigger]["points"][0]["customdata"]
+        # Lines of limits and marks of what was taken stand for nothing that could be chosen.
+        return given[trigger]["points"][0].get("customdata")
     if trigger == "flip":
         return int(more["decision"]) - 1, more["choice"]
     if trigger == "add":

@@ -8,7 +8,9 @@ from contextlib import suppress
 from typing import Any
 
 from dash import Dash, Input, Output, html
+from PIL import Image
 
+from hwgpt_gym.envs.rendering import draw_frame, draw_text
 from hwgpt_gym.explorer import figures, tables
 from hwgpt_gym.explorer.actions import looked_at
 from hwgpt_gym.explorer.decisions import choices_of, name_of, value_decisions, view_of
@@ -76,10 +78,6 @@ def connect_decisions(app: Dash, explorer: Explorer) -> None:
         prevent_initial_call=True,
     )
     def decide(shown: str) -> tuple[Any, ...]:
-        from PIL import Image
-
-        from hwgpt_gym.envs.rendering import draw_frame, draw_text
-
         state = explorer.read(shown)[0]
         first = state.devices[0]
         try:

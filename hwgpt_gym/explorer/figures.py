@@ -154,8 +154,7 @@ def decision_figure(decisions: Decisions) -> Figure:
                  "marker": {"color": _CHOICES[choice], "pattern": _PATTERNS[choice]},
                  "customdata": [[int(columns[i]), choice] for i in rows], "text": texts, "textposition": "none",
                  "hovertemplate": "%{text}<br>loses %{y:.3g} reward<extra></extra>",
-                 "name": ("least", "middle", "greatest")[choice], "legendgroup": str(choice),
-                 "showlegend": axis == "2"}
+                 "name": ("least", "middle", "greatest")[choice]}
             )  # fmt: skip
     for group, axis in ((first, ""), (~first, "2")):
         rows = np.flatnonzero(group)
@@ -164,12 +163,13 @@ def decision_figure(decisions: Decisions) -> Figure:
             {"type": "scatter", "mode": "markers", "x": (places[rows] + 0.28 * (chosen - 1)).tolist(),
              "y": decisions.lost[rows].tolist(), "xaxis": f"x{axis}", "yaxis": f"y{axis}",
              "marker": {"symbol": "triangle-down", "size": 8, "color": MARK}, "cliponaxis": False,
-             "hovertemplate": "taken: loses %{y:.3g} reward<extra></extra>", "name": "taken",
-             "showlegend": axis == "2"}
+             "hovertemplate": "taken: loses %{y:.3g} reward<extra></extra>", "name": "taken"}
         )  # fmt: skip
     layout = {
         **base_layout(),
-        "margin": {"l": 58, "r": 12, "t": 40, "b": 70},
+        # The page has a legend of its own, which stays in sight where the figure is wider than the screen.
+        "showlegend": False,
+        "margin": {"l": 58, "r": 12, "t": 8, "b": 70},
         "bargap": 0,
         "barmode": "overlay",
         "xaxis": {**_ticks(places, columns, first), "domain": [0, 0.13]},

@@ -139,6 +139,14 @@ def _rest() -> html.Div:
                     "For every decision, by how much each choice lowers the best reward that is still within reach. "
                     "Choose a bar, or a decision and a choice below, to change that one decision."
                 ),
+                html.P(
+                    [
+                        part
+                        for name in ("least", "middle", "greatest", "taken")
+                        for part in (html.Span(className=f"swatch {name}"), f" {name} ")
+                    ],
+                    className="legend",
+                ),
                 html.Div(
                     html.Div(dcc.Graph(id="bars", config=GRAPH_CONFIG, responsive=True), id="wide", className="bars"),
                     className="scroll",

@@ -20,8 +20,9 @@ import pytest
 
 from hwgpt_gym.agents import SearchResult
 from hwgpt_gym.agents.leaderboard.execute import read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.grids import Entry
 from hwgpt_gym.agents.leaderboard.ray_pool import ray_pool
-from hwgpt_gym.agents.leaderboard.suites import Entry, custom_suite
+from hwgpt_gym.agents.leaderboard.suites import custom_suite
 from hwgpt_gym.agents.local_search import LocalSearch
 from hwgpt_gym.agents.ppo.agent import PPO
 from hwgpt_gym.agents.workers import single_threaded_pool
@@ -134,7 +135,7 @@ def test_a_cluster_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
         options = ["--agent", "random_search=1000", "--device", "a6000", "--seeds", "2", "--output", str(tmp_path)]
         command = [sys.executable, "-c", code, "leaderboard", "--ray", f"127.0.0.1:{port}", *options]
         subprocess.run(command, env=environment, check=True, timeout=120)
-        assert len(list(tmp_path.rglob("*.parquet"))) == 2
+        assert len(list(tmp_path.rglob("random_search-*.parquet"))) == 2
         # The cluster's processors count, not this machine's.
         assert [(session.searches, session.workers) for session in read_sessions(tmp_path)] == [(2, 1)]
         assert cluster.poll() is None

@@ -14,11 +14,12 @@ import pytest
 from hwgpt_gym.agents import AGENTS, SearchResult, make_agent, validate_result
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
 from hwgpt_gym.agents.leaderboard.findings import findings
+from hwgpt_gym.agents.leaderboard.grids import Entry, Grid
 from hwgpt_gym.agents.leaderboard.page import write_report
 from hwgpt_gym.agents.leaderboard.reality import reality_line
 from hwgpt_gym.agents.leaderboard.rows import collect, hits, make_row, regret_at, true_regret
 from hwgpt_gym.agents.leaderboard.statistics import comparable, curve, interval, median, never
-from hwgpt_gym.agents.leaderboard.suites import SUITES, Entry, Grid, Suite, custom_suite
+from hwgpt_gym.agents.leaderboard.suites import SUITES, Suite, custom_suite
 from hwgpt_gym.agents.leaderboard.tables import summary_table
 from hwgpt_gym.agents.leaderboard.tasks import Task, make_tasks
 from hwgpt_gym.agents.regularized_evolution import RegularizedEvolution
@@ -335,9 +336,11 @@ def test_findings_say_who_wins_and_why() -> None:
     }
     rows = core_rows(regrets, {("regularized_evolution", "p10")})
     text = findings(rows, 2e-4)
-    assert "after 1,000 evaluations `ppo` (p10 .020, p50 .0001)" in text
+    assert (
+        "after 1,000 evaluations `ppo` (p10 .020, p50 .0001) and after 20,000 `ppo` (p10 .020, p50 .0001) have" in text
+    )
     assert "100 % at p10 of the runs of `regularized_evolution` end there, with a median regret of .30" in text
-    assert "(`ppo`) ends there in at most 0 %" in text
+    assert "`ppo`, which samples all widths for long, ends there in at most 0 %" in text
     assert "`amortised_beam` has a median regret of at most .0030 at every limit" in text
     assert "50 % of the runs of `ppo` and 100 % of the runs of `regularized_evolution`" in text
     assert "the median runs of `ppo` at p50" in text
