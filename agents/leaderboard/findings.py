@@ -97,7 +97,7 @@ def _wrong_width(core: _Core) -> list[str]:
     for other, what in others.items():
         if other in core.agents:
             most = max(core.elsewhere(other, limit) for limit in low)
-            text += f"; `{other}`, {what}, ends there in at most {_percent(most)}"
+            text += f"; `{other}`, {what}, " + (f"ends there in at most {_percent(most)}" if most else "never does")
     return [text + "."]
 
 

@@ -177,5 +177,5 @@ def _coverage(suite: Suite, rows: pandas.DataFrame, cells: Sequence[Cell]) -> st
         return f"{text} All {len(rows):,} searches were run."
     devices = list(dict.fromkeys(cell.task.device_name for cell in cells))
     run = [device for device in devices if device in set(rows["device"])]
-    where = "all devices" if len(run) == len(devices) else ", ".join(run)
+    where = "all devices" if len(run) == len(devices) > 1 else ", ".join(run)
     return f"{text} {len(rows):,} of {len(cells):,} searches were run, on {where}; each table says with how many runs."
