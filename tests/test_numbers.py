@@ -93,6 +93,22 @@ FACTS: dict[str, list[Place]] = {
         ]
         for scale in SEARCH_SPACES
     },
+    **{
+        f"regrets of {agent}": [
+            Place(page, rf"\n\| `{agent}` \| ([^\n]*%) \|\n") for page in ("README.md", "docs/leaderboard.md")
+        ]
+        for agent in ("amortised_beam", "ppo", "regularized_evolution", "local_search", "random_search")
+    },
+    **{
+        f"regret of {what}": [
+            Place("README.md", rf"{words}(\.\d+)"),
+            Place("docs/amortised.md", rf"\n\| {row} \| (\.\d+)"),
+        ]
+        for what, words, row in (
+            ("the greedy policy", "one architecture of it has a mean regret of ", "greedy, one architecture"),
+            ("a beam of 16", "best of a beam of 16 one of ", "beam 16"),
+        )
+    },
     "devices": [Place("README.md", r"measurements of (\d+) devices"), Place("docs/devices.md", r"over (\d+) devices")],
     "worlds": [Place("README.md", r"`--worlds (\d+)`"), Place("docs/worlds.md", r": (\d+) \*worlds\*")],
     "architectures measured at scale l": [

@@ -221,7 +221,7 @@ SUITES: Final[dict[str, Suite]] = {
             "edit",
             (
                 Grid(
-                    make_tasks("s", _ALL, _latency("p10", "p30", "p50", "p70", "p90")),
+                    make_tasks("s", _ONE, _latency("p10", "p30", "p50", "p70", "p90")),
                     (*_entries(2, _BUDGET, "edit_ppo", "ppo"), *_entries(5, _BUDGET, "local_search", "random_search")),
                 ),
             ),

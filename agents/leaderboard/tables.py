@@ -33,7 +33,8 @@ def agents_table(rows: pandas.DataFrame) -> str:
     header += [f"evaluations to {target:g} (never)" for target in TARGETS]
     header += ["optimal width", "processor s"]
     lines = []
-    for agent in _in_order(rows, shown):
+    common = [point for point in shown if rows[regret_at(point)].notna().all()]
+    for agent in _in_order(rows, common or shown):
         part = rows[rows["agent"] == agent]
         cells = [f"`{agent}`", f"{part['device'].nunique()} × {part['run'].nunique()}"]
         cells += [_interval_text(part, regret_at(point)) for point in shown]
@@ -63,7 +64,7 @@ def summary_table(rows: pandas.DataFrame) -> str:
 
 
 def _in_order(rows: pandas.DataFrame, points: Sequence[int]) -> list[str]:
-    """Return the agents, best at the last checkpoint first."""
+    """Return the agents, best at the last of some checkpoints first."""
     agents = list(dict.fromkeys(rows["agent"]))
 
     def place(agent: str) -> tuple[float, ...]:

@@ -135,7 +135,7 @@ def test_a_cluster_that_runs_already_is_used_and_left(tmp_path: Path) -> None:
         options = ["--agent", "random_search=1000", "--device", "a6000", "--seeds", "2", "--output", str(tmp_path)]
         command = [sys.executable, "-c", code, "leaderboard", "--ray", f"127.0.0.1:{port}", *options]
         subprocess.run(command, env=environment, check=True, timeout=120)
-        assert len(list(tmp_path.rglob("*.parquet"))) == 2
+        assert len(list(tmp_path.rglob("random_search-*.parquet"))) == 2
         # The cluster's processors count, not this machine's.
         assert [(session.searches, session.workers) for session in read_sessions(tmp_path)] == [(2, 1)]
         assert cluster.poll() is None

@@ -15,7 +15,7 @@ def test_ppo_on_two_runners_stands_below_random_search(tmp_path: Path) -> None:
 
 
 def test_native_lanes_are_the_scalar_ones(tmp_path: Path) -> None:
-    small = ["--runners", "1", "--iterations", "2", "--decisions", "500", "--lanes", "3"]
+    small = ["--runners", "1", "--iterations", "1", "--decisions", "300", "--lanes", "3"]
     lines = [run_example("rllib_ppo.py", *small, *mode, folder=tmp_path) for mode in ([], ["--scalar"])]
     assert lines[0] == lines[1]
 

@@ -109,7 +109,7 @@ def test_copies_go_their_own_ways_and_share_tables() -> None:
     assert construction._shares.tables is twin._shares.tables
 
 
-@pytest.mark.parametrize("value", [-1e6, -3.5, -0.25, 0.0, 1e-9, 0.5, 7.0, 1e9])
+@pytest.mark.parametrize("value", [-1e6, -3.5, -0.25, 0.0, 1e-9, 0.5, 7.0, 1e5])
 def test_squashed_numbers_come_back(value: float) -> None:
     squashed = squash(np.array([value]))
     assert 0.0 <= squashed[0] <= 1.0
