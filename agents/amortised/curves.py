@@ -106,11 +106,11 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
         policy: The policy's mean regret by the architectures that it evaluates.
         title: The title.
     """
-    from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, new_figure
+    from hwgpt_gym.style import AMBER, BLUE, FAINT, GREEN, INK, RED, new_figure
 
     figure = new_figure()
     axes = figure.add_subplot()
-    for agent, colour in zip(curves.regret, cycle((FAINT, BLUE, AMBER, GREEN)), strict=False):
+    for agent, colour in zip(curves.regret, cycle((FAINT, BLUE, AMBER, GREEN, RED)), strict=False):
         mean = curves.mean(agent)
         axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, label=agent.replace("_", " "))
     axes.plot(list(policy), list(policy.values()), "o-", color=INK)
