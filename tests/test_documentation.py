@@ -103,7 +103,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 @pytest.mark.parametrize(
     ("command", "files"),
     [
-        ("hwgpt-gym leaderboard --suite all", ["docs/leaderboard.md", "docs/agents.md", "Makefile"]),
+        ("hwgpt-gym leaderboard --suite all", ["README.md", "docs/leaderboard.md", "docs/agents.md", "Makefile"]),
         ("hwgpt-gym plot front docs/", ["docs/optimum.md", "Makefile"]),
     ],
 )
