@@ -32,7 +32,7 @@ def demo(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "demo"
     stream = io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hwgpt_gym.cli.search.output", Console(file=stream, width=120))
+        patch.setattr("hwgpt_gym.cli.demo.output", Console(file=stream, width=120))
         code = cli.run(["demo", "--budget", "300", "--target", "0", "--seed", "3", "--output", str(folder)])
     return code, folder, stream.getvalue()
 
