@@ -102,7 +102,7 @@ def check_parents(exclude: Sequence[str]) -> tuple[str, ...]:
 
 
 class SyntheticDevice(Device):
-    """A device that does not exist, known only by its costs."""
+    """A device that does not exist, known only by its costs; kind and precision mean nothing."""
 
     def conditions(self, metric: str, scale: str) -> ProfilingConditions:
         """Nothing was measured.
