@@ -117,16 +117,16 @@ def run_leaderboard(
         return folder
     started = time.perf_counter()
     failures: list[str] = []
-    finished = 0
     with single_threaded_pool(workers) if ray is None else ray_pool(ray, workers, folder) as pool:
         workers = getattr(pool, "workers", workers)
         try:
             for cell, error in _execute(pool, missing, folder.resolve(), progress):
-                finished += error is None
                 if error is not None:
                     failures.append(f"{cell.path(folder)}: {error!r}")
                     logger.error("%s", failures[-1])
         finally:
+            # What has ended just before Ctrl-C may be on disk before anybody was told.
+            finished = sum(cell.path(folder).is_file() for cell in missing)
             note_session(folder, Session(suite.name, finished, round(time.perf_counter() - started, 1), workers))
     if failures:
         raise RuntimeError(f"{len(failures)} of {len(missing)} searches failed, the first one: {failures[0]}")
