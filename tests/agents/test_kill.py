@@ -141,7 +141,7 @@ def test_train(tmp_path: Path, rng: random.Random) -> None:
         elif folder.exists():  # There was something to keep, so all of it is there.
             assert read_record(RunConfig, folder / "config.json").budget == 50_000
             summary = read_record(RunSummary, folder / "summary.json")
-            assert summary.interrupted
+            assert summary.interrupted or summary.evaluations == 50_000  # It may have been too late.
             assert len(validate_result(folder / "result.parquet")) == summary.evaluations
             Policy.load(folder / "policy.safetensors")
             assert (folder / "report.html").is_file()
