@@ -31,7 +31,9 @@ def why_no_browser() -> str | None:
 @contextmanager
 def browser(downloads: Path | None = None) -> Iterator[Any]:
     """Open a Chromium without a window, which can reach nothing but this machine."""
+    import pytest
     from selenium import webdriver
+    from selenium.common.exceptions import SessionNotCreatedException
 
     options = webdriver.ChromeOptions()
     options.binary_location = next(filter(None, map(shutil.which, BROWSERS)))
@@ -40,7 +42,10 @@ def browser(downloads: Path | None = None) -> Iterator[Any]:
     options.add_argument("--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     service = webdriver.ChromeService(next(filter(None, map(shutil.which, DRIVERS))))
-    driver = webdriver.Chrome(options=options, service=service)
+    try:
+        driver = webdriver.Chrome(options=options, service=service)
+    except SessionNotCreatedException as error:
+        pytest.skip(f"Chromium does not start on this machine: {error.msg}")
     driver.set_page_load_timeout(WAIT)
     driver.set_script_timeout(WAIT)
     if downloads is not None:
