@@ -82,7 +82,7 @@ FACTS: dict[str, list[Place]] = {
     **{
         f"solving at scale {scale}, milliseconds": [
             Place("README.md", r"solving for the optimum[^|]*\| " + before + r"(\d+)[ /\d]* ms"),
-            Place(SOLVING, rf"test_solve\[{scale}-[\d.]+\] +[\d.]+ \([\d.]+\) +([\d.]+)", "1e3"),
+            Place(SOLVING, rf"test_solve\[{scale}-[\d.]+\] +[\d.]+ \([\d.]+\) +([\d.]+)"),
         ]
         for scale, before in (("s", ""), ("m", r"\d+ / "), ("l", r"\d+ / \d+ / "))
     },
