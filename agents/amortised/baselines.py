@@ -15,7 +15,7 @@ from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum import solve
-from hwgpt_gym.search_space import FIRST_LAYER, N_LAYER, NOT_SET, Encoded
+from hwgpt_gym.search_space import NOT_SET, Encoded
 from hwgpt_gym.surrogates.cost_tables import CostTables
 
 if TYPE_CHECKING:
@@ -107,8 +107,7 @@ def _solutions(policy: AmortisedPolicy, count: int, seed: int) -> tuple[CostTabl
         encoded, lanes = np.full((n, space.num_decisions), NOT_SET, dtype=np.int8), np.arange(n)
         for place in range(space.num_decisions):
             encoded[lanes, place] = teacher(encoded[lanes], place, lanes).argmax(axis=1)
-            if place + 1 > FIRST_LAYER:
-                lanes = lanes[space.lengths[encoded[lanes, N_LAYER]] > place + 1]
+            lanes = policy.unfinished(encoded, lanes, place + 1)
             if not len(lanes):
                 break
         problems.append(drawn)

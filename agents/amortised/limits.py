@@ -11,6 +11,7 @@ from hwgpt_gym.objective import BoundObjective
 from hwgpt_gym.search_space import (
     FIRST_LAYER,
     GROUP_SHAPE,
+    GROUP_WEIGHTS,
     GROUPS,
     NUM_CHOICES,
     Encoded,
@@ -63,7 +64,7 @@ class LimitKeeper:
             open_choices = open_groups.any(axis=tuple(range(2, open_groups.ndim)))
             return np.pad(open_choices, ((0, 0), (0, NUM_CHOICES - open_choices.shape[1])))
         open_choices = np.zeros((len(encoded), NUM_CHOICES), dtype=np.bool_)
-        group = encoded[:, :FIRST_LAYER] @ np.array([6, 2, 1])
+        group = encoded[:, :FIRST_LAYER] @ np.array(GROUP_WEIGHTS)
         for position in np.unique(group).tolist():
             rows = np.flatnonzero(group == position)
             open_choices[rows] = self._open(encoded[rows], place, position)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
 from hwgpt_gym.checks import check_between, check_integer, echo
 from hwgpt_gym.devices import DEVICES
@@ -27,15 +28,12 @@ if TYPE_CHECKING:
 
     from hwgpt_gym.agents.ppo.policy import Policy
 
-UNSEEN_DEVICES: Final = ("a6000", "rtx3080", "cpu_amd_7452")
-"""Devices that are kept out of training."""
-
 LEVELS: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 """Quantiles of each limited cost: the limits that the policy is evaluated under."""
 
 
 def _seen_devices() -> tuple[str, ...]:
-    return tuple(name for name in DEVICES if name not in UNSEEN_DEVICES)
+    return tuple(name for name in DEVICES if name not in UNSEEN)
 
 
 @dataclass(frozen=True)

@@ -121,9 +121,7 @@ def _read_line(line: str) -> Compared:
     try:
         config = ast.literal_eval(body)
     except (ValueError, SyntaxError, MemoryError, RecursionError):
-        raise ValueError(
-            f"a line must hold an architecture's name or upstream's dictionary, got {echo(body)}"
-        ) from None
+        raise ValueError(f"{_LEGAL_LINE}, got {echo(body)}") from None
     return clean_label(label), read_architecture(config)
 
 

@@ -102,10 +102,13 @@ def test_shares_of_limits_take_less_than_half_of_a_step(name: str, monkeypatch: 
         assert own >= 0.5 * other
 
 
-def scalar_rate(**arguments: Any) -> float:
-    """Decisions a second of a scalar environment, the best of three."""
+SCALAR_STEPS = 5_000
+
+
+def scalar_steps(**arguments: Any) -> Callable[[], None]:
+    """Return what takes :data:`SCALAR_STEPS` random decisions in a scalar environment."""
     env = gym.make("HWGPT-v0", **arguments)
-    actions = np.random.default_rng(0).integers(0, 3, 5000).tolist()
+    actions = np.random.default_rng(0).integers(0, 3, SCALAR_STEPS).tolist()
 
     def run() -> None:
         env.reset(seed=0)
@@ -113,24 +116,22 @@ def scalar_rate(**arguments: Any) -> float:
             if env.step(action)[2]:
                 env.reset()
 
+    return run
+
+
+def scalar_rate(**arguments: Any) -> float:
+    """Decisions a second of a scalar environment, the best of three."""
+    run = scalar_steps(**arguments)
     run()
-    return len(actions) / min(timed(run, time.process_time) for _ in range(3))
+    return SCALAR_STEPS / min(timed(run, time.process_time) for _ in range(3))
 
 
 @cpu_time
 @pytest.mark.parametrize("scale", ["s", "m", "l"])
 def test_scalar_environment(benchmark: Any, scale: str) -> None:
-    env = gym.make("HWGPT-v0", device="a6000", scale=scale)
-    actions = np.random.default_rng(0).integers(0, 3, 5000).tolist()
-
-    def run() -> None:
-        env.reset(seed=0)
-        for action in actions:
-            if env.step(action)[2]:
-                env.reset()
-
+    run = scalar_steps(device="a6000", scale=scale)
     benchmark.pedantic(run, rounds=5, warmup_rounds=1)
-    rate = len(actions) / benchmark.stats["min"]
+    rate = SCALAR_STEPS / benchmark.stats["min"]
     benchmark.extra_info["steps_per_second"] = rate
     assert rate >= 40_000
 

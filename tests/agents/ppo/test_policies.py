@@ -15,8 +15,9 @@ import torch
 
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.agents.ppo.agent import PPO, MaskablePPO, tuned_hyperparameters
-from hwgpt_gym.agents.ppo.contextual import UNSEEN_DEVICES, ContextualPPO, evaluate
+from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
 from hwgpt_gym.agents.ppo.policy import Policy
 from hwgpt_gym.agents.ppo.training import make_env
 from hwgpt_gym.envs.limit_shares import expand
@@ -240,7 +241,7 @@ def test_features_of_contexts_are_in_units_of_decisions() -> None:
 
 
 def test_contextual_settings() -> None:
-    assert not set(UNSEEN_DEVICES) & set(ContextualPPO().devices)
+    assert not set(UNSEEN) & set(ContextualPPO().devices)
     assert len(ContextualPPO().devices) == 10
     with pytest.raises(ValueError, match="at least two devices"):
         ContextualPPO(devices=("h100",))
