@@ -42,10 +42,9 @@ def _evolution(bench: Benchmark, objective: Objective, episodes: int, seed: int)
 
 def _policy(bench: Benchmark, objective: Objective, episodes: int, seed: int) -> Builder:
     from hwgpt_gym.agents.amortised import load_pretrained
-    from hwgpt_gym.surrogates.cost_tables import make_tables
+    from hwgpt_gym.agents.amortised.evaluation import tables_of
 
-    problem = make_tables([objective.bind(bench).limited_costs()])
-    every = problem.of(np.zeros(episodes, dtype=np.intp))
+    every = tables_of(objective.bind(bench)).of(np.zeros(episodes, dtype=np.intp))
     return _replay(load_pretrained(bench.scale).build(every, np.random.default_rng(seed)))
 
 

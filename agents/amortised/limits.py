@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.objective import BoundObjective
+from hwgpt_gym.penalties import keeps
 from hwgpt_gym.search_space import (
     FIRST_LAYER,
     GROUP_SHAPE,
@@ -15,7 +16,6 @@ from hwgpt_gym.search_space import (
     GROUPS,
     NUM_CHOICES,
     Encoded,
-    FloatArray,
     SearchSpace,
     layers_of,
 )
@@ -99,8 +99,7 @@ class LimitKeeper:
         """Return which counts of a group keep every limit, ``bool (S, S)``."""
         group = GROUPS[position]
         states = count_states(self._space.depths[group.depth])
-        kept = np.ones((len(states), len(states)), dtype=np.bool_)
-        for cost, limit in zip(self._costs, self._limits, strict=True):
-            ratio: FloatArray = cost_matrix(cost, group, states) / limit
-            kept &= ratio <= 1.0
-        return kept
+        ratios = [
+            cost_matrix(cost, group, states) / limit for cost, limit in zip(self._costs, self._limits, strict=True)
+        ]
+        return keeps(np.zeros((len(states), len(states))), ratios)

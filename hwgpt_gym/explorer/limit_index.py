@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.penalties import keeps
 from hwgpt_gym.search_space import GROUPS, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_extremes import TOLERANCE
 from hwgpt_gym.surrogates.chain_model import ChainModel
@@ -97,9 +98,9 @@ class LimitIndex:
         kept = np.flatnonzero(self._kept(limits))
         for start in range(0, len(kept), _CHUNK):
             rows = kept[start : start + _CHUNK]
-            keeps = self._keeps_exactly(rows, limits)
-            if keeps.any():
-                first = start + int(keeps.argmax())
+            exactly = self._keeps_exactly(rows, limits)
+            if exactly.any():
+                first = start + int(exactly.argmax())
                 values = self._combinations.log_perplexity[kept]
                 last = int(np.searchsorted(values, values[first] + TOLERANCE, side="right"))
                 rows = self._combinations.in_table_order(kept[first:last])
@@ -141,10 +142,7 @@ class LimitIndex:
 
     def _keeps_exactly(self, positions: Positions, limits: Mapping[str, float]) -> npt.NDArray[np.bool_]:
         metrics = self.bench.evaluate(self._combinations.decode(positions), list(limits))
-        keeps = np.ones(len(positions), dtype=bool)
-        for metric, limit in limits.items():
-            keeps &= metrics[metric] / limit <= 1.0
-        return keeps
+        return keeps(np.zeros(len(positions)), [metrics[metric] / limit for metric, limit in limits.items()])
 
     def _least(self, positions: Positions, metric: str) -> Encoded:
         """Return the architecture of the least value; of equal ones that of the least perplexity."""

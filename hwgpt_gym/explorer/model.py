@@ -23,13 +23,14 @@ from hwgpt_gym.metrics import COST_METRICS, METRICS
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.onboarding.devices import default_scale, get_device, registered_devices
 from hwgpt_gym.optimum import ParetoFront, pareto_front
+from hwgpt_gym.optimum.worlds import NORMAL_WIDTHS
 from hwgpt_gym.search_space import SEARCH_SPACES, Architecture, Encoded, FloatArray
 from hwgpt_gym.surrogates.worlds import load_worlds
 
 CLOUD: Final = 400
 """Random architectures behind the front. A browser redraws them with every step of a slider."""
 
-INTERVAL: Final = 1.6448536269514722
+INTERVAL: Final = NORMAL_WIDTHS[90]
 """Half the width of a central interval of 90 %, in standard deviations of a normal distribution."""
 
 _CACHED: Final = 48

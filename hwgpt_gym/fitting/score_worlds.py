@@ -12,11 +12,12 @@ from hwgpt_gym.fitting.chain_block import POOLED_BELOW
 from hwgpt_gym.fitting.chain_fit import fit_chain, fit_teacher
 from hwgpt_gym.fitting.posterior import draw_worlds
 from hwgpt_gym.fitting.scores import held_out_parts
+from hwgpt_gym.optimum.worlds import NORMAL_WIDTHS
 from hwgpt_gym.search_space import EMBED_DIM, Encoded, FloatArray
 from hwgpt_gym.surrogates.chain_model import ChainModel
 from hwgpt_gym.surrogates.worlds import Worlds
 
-LEVELS: Final = {"coverage_50": 0.6744897501960817, "coverage_90": 1.6448536269514722}
+LEVELS: Final = {f"coverage_{level}": width for level, width in NORMAL_WIDTHS.items()}
 """Half the width of central intervals of a normal distribution, in standard deviations."""
 
 BEST_SHARE: Final = 0.1

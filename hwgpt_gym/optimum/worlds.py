@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 NEAR: Final = 0.0005
 """Regrets up to this count as near the best."""
 
-_WIDTHS: Final = {50: 0.6744897501960817, 90: 1.6448536269514722}
+NORMAL_WIDTHS: Final = {50: 0.6744897501960817, 90: 1.6448536269514722}
 """Half the width of central intervals of a normal distribution, in standard deviations, by percent."""
 
 _ROUNDING: Final = 1e-12
@@ -177,5 +177,5 @@ def _certainty(problem: _Problem, encoded: Encoded, drawn: Worlds, worlds: int, 
 
 def _intervals(centre: float, deviation: float) -> dict[int, Interval]:
     """Return central intervals of a normal distribution by percent."""
-    halves = {level: width * float(deviation) for level, width in _WIDTHS.items()}
+    halves = {level: width * float(deviation) for level, width in NORMAL_WIDTHS.items()}
     return {level: (centre - half, centre + half) for level, half in halves.items()}
