@@ -19,10 +19,8 @@ it, :meth:`Run.summarize` says what came of it, and :func:`save_run` fills the f
 
 from __future__ import annotations
 
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -37,6 +35,7 @@ from hwgpt_gym.agents.problem import Callback, SearchProblem
 from hwgpt_gym.agents.random_search import RandomSearch
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.runs.display import RunDisplay, summary_table, title_of, verdict
+from hwgpt_gym.agents.runs.interrupts import Interrupts
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, Scored
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.console import warn
@@ -140,8 +139,12 @@ class Run:
         )
 
 
-def perform(config: RunConfig, console: Console, tensorboard: Path | None = None) -> Run:
-    """Let an agent search, its progress on show; Ctrl-C ends the search and keeps what was evaluated.
+@contextmanager
+def perform(config: RunConfig, console: Console, tensorboard: Path | None = None) -> Iterator[Run]:
+    """Let an agent search, its progress on show; the block is for what is to be kept of it.
+
+    The first Ctrl-C ends the search and keeps what was evaluated. One that comes later, when the block may be writing
+    files, raises at the end of the block; the second one raises at once.
 
     Args:
         config: What is asked for; a ``demo`` ends as soon as its target is reached.
@@ -149,7 +152,7 @@ def perform(config: RunConfig, console: Console, tensorboard: Path | None = None
         tensorboard: A folder for TensorBoard's events, of agents that train a policy.
 
     Raises:
-        KeyboardInterrupt: If Ctrl-C came before anything was evaluated, or twice.
+        KeyboardInterrupt: If Ctrl-C came before anything was evaluated, after the search, or twice.
     """
     benchmark = config.benchmark
     optimum = solve(benchmark, config.objective)
@@ -160,47 +163,32 @@ def perform(config: RunConfig, console: Console, tensorboard: Path | None = None
     problem = StoppableProblem(benchmark, config.objective, config.budget, config.seed, enough)
     agent = make_agent(config.agent, **config.settings)
     title = title_of(config, optimum)
-    with RunDisplay(title, optimum, config.budget, config.target, console) as display:
-        result, policy, interrupted = _search(agent, problem, display, tensorboard)
-    if not len(result):
-        raise KeyboardInterrupt
-    random = RandomSearch().run(SearchProblem(benchmark, config.objective, len(result), config.seed))
-    return Run(config, result, policy, optimum, random, interrupted)
+    with Interrupts() as interrupts:
+        with RunDisplay(title, optimum, config.budget, config.target, console) as display:
+            result, policy, interrupted = _search(agent, problem, display, tensorboard, interrupts)
+        if not len(result):
+            raise KeyboardInterrupt
+        random = RandomSearch().run(SearchProblem(benchmark, config.objective, len(result), config.seed))
+        yield Run(config, result, policy, optimum, random, interrupted)
 
 
 def _search(
-    agent: Agent, problem: StoppableProblem, callback: Callback, tensorboard: Path | None
+    agent: Agent, problem: StoppableProblem, callback: Callback, tensorboard: Path | None, interrupts: Interrupts
 ) -> tuple[SearchResult, Policy | None, bool]:
-    """Return what was evaluated, what was trained, and whether Ctrl-C ended it."""
+    """Return what was evaluated, what was trained, and whether Ctrl-C ended it; hold later ones back."""
     if isinstance(agent, Trainable):
-        with stop_at_interrupt(problem.stop):
-            result, policy = agent.train(problem, callback, tensorboard)
+        interrupts.stop = problem.stop
+        result, policy = agent.train(problem, callback, tensorboard)
+        interrupts.stop = None
         return result, policy, problem.stopped
     wall, cpu = time.perf_counter(), time.process_time()
     try:
-        return agent.run(problem, callback), None, False
+        result = agent.run(problem, callback)
+        interrupts.stop = None
+        return result, None, False
     except KeyboardInterrupt:
         elapsed = time.perf_counter() - wall, time.process_time() - cpu
         return problem.result(agent.name, asdict(agent), *elapsed), None, True
-
-
-@contextmanager
-def stop_at_interrupt(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C call a function, so that what is under way ends as it does by itself; the second raises."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.getsignal(signal.SIGINT)
-
-    def handle(*_: object) -> None:
-        stop()
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-
-    signal.signal(signal.SIGINT, handle)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @contextmanager
@@ -215,10 +203,26 @@ def run_folder(kind: str, config: str, folder: Path | None = None) -> Iterator[P
     Raises:
         ValueError: If the folder is not empty, or cannot be made.
     """
-    missing = [path for path in ((folder or RUNS), *(folder or RUNS).parents) if not path.exists()]
+    path = None
+    try:
+        with Interrupts(None):  # One that came in between would leave a folder that nobody removes.
+            path, made = _claim(kind, config, folder)
+        yield path
+    except BaseException:
+        if path is not None and [item.name for item in path.iterdir()] == [CONFIG]:
+            (path / CONFIG).unlink()
+            with suppress(OSError):
+                for folder in made:
+                    folder.rmdir()
+        raise
+
+
+def _claim(kind: str, config: str, folder: Path | None) -> tuple[Path, list[Path]]:
+    """Return a run folder, and which folders were made for it, the innermost first."""
+    made = [path for path in ((folder or RUNS), *(folder or RUNS).parents) if not path.exists()]
     if folder is None:
         path = new_folder(RUNS, f"{kind}-{datetime.now():%Y%m%d-%H%M%S}")
-        missing = [path, *missing]
+        made = [path, *made]
     else:
         path = take_folder(folder, name="--output")
     try:
@@ -227,15 +231,7 @@ def run_folder(kind: str, config: str, folder: Path | None = None) -> Iterator[P
             file.write(config)
     except FileExistsError:
         raise ValueError(f"--output must be a new or an empty folder, {str(path)!r} holds a run") from None
-    try:
-        yield path
-    except BaseException:
-        if [item.name for item in path.iterdir()] == [CONFIG]:
-            (path / CONFIG).unlink()
-            with suppress(OSError):
-                for made in missing:
-                    made.rmdir()
-        raise
+    return path, made
 
 
 def perform_into_folder(
@@ -253,15 +249,15 @@ def perform_into_folder(
         ValueError: If the folder is not empty, or cannot be made.
         KeyboardInterrupt: As :func:`perform`.
     """
-    with run_folder("demo" if config.verb == "demo" else config.agent, config.to_json(), folder) as path:
-        run = perform(config, console, tensorboard)
+    kind = "demo" if config.verb == "demo" else config.agent
+    with run_folder(kind, config.to_json(), folder) as path, perform(config, console, tensorboard) as run:
         summary = run.summarize()
         console.print()
         console.print(summary_table(summary, config.agent))
         page = save_run(run, summary, path)
-    console.print(f"\nRun folder: {path}\nReport:     {page}", soft_wrap=True)
-    console.print()
-    console.print(verdict(summary))
+        console.print(f"\nRun folder: {path}\nReport:     {page}", soft_wrap=True)
+        console.print()
+        console.print(verdict(summary))
     return summary
 
 

@@ -111,24 +111,23 @@ def _train_contextual(scale: str, metrics: Sequence[str], budget: int, seed: int
     import json
     from contextlib import nullcontext
     from dataclasses import asdict
-    from threading import Event
 
     from hwgpt_gym.agents.checkpoint import CHECKPOINT
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
-    from hwgpt_gym.agents.runs.run import POLICY, run_folder, stop_at_interrupt
+    from hwgpt_gym.agents.runs.interrupts import Interrupts
+    from hwgpt_gym.agents.runs.run import POLICY, run_folder
 
     settings = ContextualPPO(scale=scale, metrics=tuple(metrics), evaluations=budget, seed=seed)
     description = json.dumps({"agent": CONTEXTUAL, "settings": asdict(settings)}, indent=2) + "\n"
-    interrupted = Event()
     goes_on = folder is not None and (folder / CHECKPOINT).is_file()
     claimed = nullcontext(folder or Path()) if goes_on else run_folder(CONTEXTUAL, description, folder)
-    with claimed as path:
-        with show_progress("architectures", budget, 50) as show, stop_at_interrupt(interrupted.set):
-            policy = settings.train(
-                lambda built, reward: show(built, f"mean reward {reward:.4f}"), path, interrupted.is_set
-            )
+    progress = show_progress("architectures", budget, 50)
+    with claimed as path, progress as show, Interrupts(lambda: None) as interrupts:
+        policy = settings.train(
+            lambda built, reward: show(built, f"mean reward {reward:.4f}"), path, lambda: interrupts.came
+        )
         policy.save(path / POLICY, settings=asdict(settings))
-    if interrupted.is_set():
+    if interrupts.came:
         output.print(f"Interrupted; the same command with --output {path} goes on.", soft_wrap=True)
         raise typer.Exit(INTERRUPTED)
     _print_contextual(evaluate(policy, metrics=settings.metrics), settings.devices)

@@ -79,21 +79,21 @@ def search(
     objective = make_objective(constraint, penalty, weight, confidence)
     problem = SearchProblem(make_benchmark(scale, device), objective, budget, seed)
     config = RunConfig.of("search", agent, problem, settings=_settings(agent, setting or []))
-    run = perform(config, messages)
-    if result:
-        run.result.save(result, run.optimum)
-        messages.print(f"Result: {result}", soft_wrap=True)
-    summary, ratio = run.summarize(), _hypervolume_ratio(run)
-    if as_json:
-        what = {"agent": agent, "device": config.device, "scale": config.scale, "regret": summary.regret}
-        found = {name: asdict(entry) for name, entry in summary.architectures.items()}
-        spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
-        print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
-    else:
-        output.print(summary_table(summary, agent))
-        output.print(f"\n{summary.evaluations:,} evaluations in {summary.seconds:.1f} s")
-        for name, value in ratio.items():
-            output.print(f"{name.replace('_', ' ')} {value:.4f} over {', '.join(run.result.trade_off)}")
+    with perform(config, messages) as run:
+        if result:
+            run.result.save(result, run.optimum)
+            messages.print(f"Result: {result}", soft_wrap=True)
+        summary, ratio = run.summarize(), _hypervolume_ratio(run)
+        if as_json:
+            what = {"agent": agent, "device": config.device, "scale": config.scale, "regret": summary.regret}
+            found = {name: asdict(entry) for name, entry in summary.architectures.items()}
+            spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
+            print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
+        else:
+            output.print(summary_table(summary, agent))
+            output.print(f"\n{summary.evaluations:,} evaluations in {summary.seconds:.1f} s")
+            for name, value in ratio.items():
+                output.print(f"{name.replace('_', ' ')} {value:.4f} over {', '.join(run.result.trade_off)}")
     if run.interrupted:
         raise typer.Exit(INTERRUPTED)
 

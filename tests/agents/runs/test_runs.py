@@ -14,10 +14,12 @@ from rich.console import Console
 from hwgpt_gym import Benchmark
 from hwgpt_gym.agents import SearchProblem, SearchResult, validate_result
 from hwgpt_gym.agents.random_search import RandomSearch
+from hwgpt_gym.agents.runs import pictures
 from hwgpt_gym.agents.runs.display import RunDisplay, sparkline
+from hwgpt_gym.agents.runs.interrupts import Interrupts
 from hwgpt_gym.agents.runs.page import write_report
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, read_record
-from hwgpt_gym.agents.runs.run import StoppableProblem, perform, run_folder
+from hwgpt_gym.agents.runs.run import Run, StoppableProblem, perform, perform_into_folder, run_folder
 from hwgpt_gym.cli import app as cli
 from hwgpt_gym.files import seal
 from hwgpt_gym.objective import Objective
@@ -204,13 +206,47 @@ def test_first_interrupt_keeps_the_policy(monkeypatch):
     config = RunConfig.of("train", "ppo", problem, 0.001)
     config = replace(config, settings=config.settings | {"num_envs": 32, "batch_size": 96})
     before = signal.getsignal(signal.SIGINT)
-    run = perform(config, Console(file=io.StringIO()))
+    with perform(config, Console(file=io.StringIO())) as run:
+        pass
     assert run.interrupted
     assert 100 < len(run.result) < 1_000
     assert run.policy is not None
     assert len(run.random) == len(run.result)
     assert signal.getsignal(signal.SIGINT) is before
     assert run.summarize().interrupted
+
+
+@pytest.mark.parametrize("agent", ["ppo", "local_search"])
+@pytest.mark.parametrize(
+    ("holder", "name"), [(RandomSearch, "run"), (Run, "summarize"), (pictures, "save_pareto_picture")]
+)
+def test_interrupt_after_the_search_keeps_the_whole_folder(tmp_path, monkeypatch, agent, holder, name):
+    function, sent = getattr(holder, name), []
+
+    def interrupted(*args, **kwargs):
+        if not sent:
+            sent.append(signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(holder, name, interrupted)
+    problem = SearchProblem(Benchmark("s", "a6000"), OBJECTIVE, 60)
+    config = RunConfig.of("train" if agent == "ppo" else "search", agent, problem)
+    with pytest.raises(KeyboardInterrupt):
+        perform_into_folder(config, tmp_path / "run", Console(file=io.StringIO()))
+    assert sent
+    assert (tmp_path / "run" / "report.html").is_file()
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert (summary["interrupted"], summary["evaluations"]) == (False, 60)
+
+
+def test_second_interrupt_raises_at_once():
+    passed = []
+    with pytest.raises(KeyboardInterrupt), Interrupts(None):  # noqa: PT012
+        for _ in range(2):
+            os.kill(os.getpid(), signal.SIGINT)
+            passed.append("the first one")
+    assert passed == ["the first one"]
 
 
 def test_interrupt_of_a_search_keeps_what_was_evaluated(tmp_path, capsys, monkeypatch):
