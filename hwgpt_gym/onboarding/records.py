@@ -19,9 +19,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from hwgpt_gym.onboarding.plan import Plan
 from hwgpt_gym.search_space import Architecture
 
-Clock: TypeAlias = Literal["wall", "cpu", "cuda"]
+Clock: TypeAlias = Literal["wall", "cpu", "cuda", "kernels"]
 """``"wall"``: elapsed time; ``"cpu"``: processor time of the thread that runs the model, where one thread does;
-``"cuda"``: time between CUDA events."""
+``"cuda"``: time between CUDA events; ``"kernels"``: what the CUDA kernels took together, not what lies between them."""
 
 Milliseconds: TypeAlias = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Timing: TypeAlias = dict[Clock, Milliseconds]

@@ -62,6 +62,26 @@ def test_a_known_device_is_found_through_drift_and_noise(backend, tmp_path) -> N
     assert set(state) <= set(space.embed_dims)
 
 
+def test_the_times_of_kernels_are_fitted_where_they_are_asked_for(backend, tmp_path) -> None:
+    _run(backend, tmp_path / "log.jsonl", 1.0)
+    lines = []
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if "visit" in record:
+            for timing in (record["before"], *record["runs"], record["after"]):
+                timing["cuda"] = timing.pop("cpu")
+                timing["kernels"] = timing["cuda"] / 2.0
+        lines.append(json.dumps(record))
+    (tmp_path / "log.jsonl").write_text("\n".join(line for line in lines if "layers" not in json.loads(line)))
+    log = read_log(tmp_path / "log.jsonl", PLAN)
+    events, kernels = (fit_log(PLAN, log, clock).metrics["latency_ms"] for clock in (None, "kernels"))
+    assert (events.clock, kernels.clock) == ("cuda", "kernels")
+    test = backend.space.sample(np.random.default_rng(8), 100)
+    np.testing.assert_allclose(kernels.posterior.model.predict(test), events.posterior.model.predict(test) / 2.0)
+    with pytest.raises(ValueError, match="the clock 'cpu' was not read"):
+        fit_log(PLAN, log, "cpu")
+
+
 def test_drift_is_divided_out(backend, tmp_path) -> None:
     _run(backend, tmp_path / "log.jsonl", 2.0)
     log = read_log(tmp_path / "log.jsonl", PLAN)
