@@ -12,7 +12,7 @@ import itertools
 import json
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, echo
 from hwgpt_gym.files import write_text
 from hwgpt_gym.onboarding.coordinates import WIDTHS, encoded_coordinates, log_costs, uniform_architectures
 from hwgpt_gym.onboarding.prior import LEVEL, Prior, make_prior
@@ -200,6 +200,9 @@ class Plan:
         version = document.pop("plan_version", None) if isinstance(document, dict) else None
         if version != PLAN_VERSION:
             raise ValueError(f"{path} is no plan of version {PLAN_VERSION}, it says {version!r}")
+        keys = {item.name for item in fields(cls)}
+        if set(document) != keys:
+            raise ValueError(f"{path}: a plan has {sorted(keys)}, got {echo(sorted(document))}")
         try:
             names: dict[str, Any] = {key: value if key == "scale" else tuple(value) for key, value in document.items()}
             return cls(**names)

@@ -172,11 +172,15 @@ def read_log(path: str | os.PathLike[str], plan: Plan) -> Log:
     """
     log = Log()
     lines = Path(path).read_bytes().split(b"\n")
+    first: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = _parse(line, plan)
+            # The time is part of a line: what stands there twice was measured once.
+            if first.setdefault(line, number) != number and not isinstance(record, Header):
+                raise ValueError(f"{line[:60].decode()}… is line {first[line]} again")
         except ValueError as error:
             log.remarks.append(f"{path}, line {number}: {error}; left out")
             continue

@@ -113,8 +113,9 @@ def test_a_device_offers_what_it_knows(profile: DeviceProfile, tmp_path: Path) -
     assert "energy_j" not in bench.metrics
     with pytest.raises(ValueError, match="'energy_j' is not known of the device 'mine', which has latency_ms"):
         bench.evaluate(bench.space.sample(np.random.default_rng(0), 1), ["energy_j"])
-    with pytest.raises(ValueError, match="energy_j"):
-        Objective({"energy_j": "p50"}).bind(bench)
+    for limit, confidence in (("p50", None), (1.0, None), ("p50", 0.9)):
+        with pytest.raises(ValueError, match="'energy_j' is not known of the device 'mine', which has latency_ms"):
+            Objective({"energy_j": limit}, confidence=confidence).bind(bench)
     several = Benchmark(device=["a6000", profile, "h100"])
     assert [item.name for item in several.devices] == ["a6000", "mine", "h100"]
     assert "energy_j" not in several.metrics

@@ -129,6 +129,9 @@ def test_what_a_plan_refuses(tmp_path) -> None:
     path.write_text("{}")
     with pytest.raises(ValueError, match="no plan of version 1"):
         Plan.load(path)
+    path.write_text('{"plan_version": 1, "scale": "s"}')
+    with pytest.raises(ValueError, match=r"a plan has \['architectures', .*'scale'\], got \['scale'\]"):
+        Plan.load(path)
     path.write_text("{")
     with pytest.raises(ValueError, match="is no plan"):
         Plan.load(path)

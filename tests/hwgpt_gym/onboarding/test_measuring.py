@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from hwgpt_gym import Architecture, get_search_space
+from hwgpt_gym import Architecture, Benchmark, get_search_space, solve
 from hwgpt_gym.onboarding.check import further, later_checks
 from hwgpt_gym.onboarding.command_backend import CommandBackend
 from hwgpt_gym.onboarding.fit import fit_log, fit_table
@@ -53,12 +53,16 @@ def test_a_known_device_is_found_through_drift_and_noise(backend, tmp_path) -> N
     assert metric.checks.within_two >= 0.75
     # What was measured near a limit, and never fitted, lies where it was predicted: five of six at least.
     near = np.argsort(np.abs(truth - np.median(truth)))[:6]
-    later = check_plan([str(item) for item in space.decode(test[near])])
+    # And so does the optimum under that limit, which with a margin keeps it when it is measured.
+    profile = DeviceProfile("known", "Known", {"s": fit_log(PLAN, read_log(log_path, PLAN))})
+    optimum = solve(Benchmark("s", profile), {"latency_ms": "p50"}, confidence=0.95)
+    later = check_plan([*(str(item) for item in space.decode(test[near])), str(optimum.architecture)])
     _run(backend, tmp_path / "later.jsonl", 0.5, later)
     own = fit_log(PLAN, read_log(log_path, PLAN))
     checks, logs, deviations, state = later_checks(own, later, read_log(tmp_path / "later.jsonl", later))
-    assert len(checks) == 6
-    assert np.sum(np.abs(logs) <= 2.0 * deviations) >= 5
+    assert len(checks) == 7
+    assert np.sum(np.abs(logs[:6]) <= 2.0 * deviations[:6]) >= 5
+    assert checks.values[6] <= optimum.objective.limits["latency_ms"]
     assert set(state) <= set(space.embed_dims)
 
 
@@ -143,12 +147,14 @@ def test_damaged_lines_are_named_and_nothing_else_is_lost(backend, tmp_path) -> 
     nan["runs"][0]["cpu"] = float("nan")
     foreign["visit"] = make_plan("m", 3, 0).architectures[0]
     wrong = [json.dumps(item) for item in (negative, nan, foreign)]
-    path.write_text("\n".join([*lines, *wrong, '{"something": 1}', lines[-1][:40]]))
+    path.write_text("\n".join([*lines, *wrong, '{"something": 1}', lines[-1], lines[-1][:40]]))
     log = read_log(path, PLAN)
     assert len(log.visits) == visits
-    assert len(log.remarks) == 5
+    assert len(log.remarks) == 6
     number = len(lines)
-    for offset, message in enumerate(("before.cpu", "runs.0.cpu", "of scale 'm'", "none of", "truncated"), start=1):
+    again = f"is line {number} again"
+    found = ("before.cpu", "runs.0.cpu", "of scale 'm'", "none of", again, "truncated")
+    for offset, message in enumerate(found, start=1):
         assert f"line {number + offset}: " in log.remarks[offset - 1]
         assert message in log.remarks[offset - 1]
         assert log.remarks[offset - 1].endswith("left out")
