@@ -75,14 +75,18 @@ def read_upload(name: str, content: bytes) -> list[Compared]:
         ValueError: As :func:`read_path`.
     """
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / (PurePath(name.replace("\\", "/")).name or "file")
+        # Of a run it is not known in which folder it was.
+        file = Path(folder) / "run" / (PurePath(name.replace("\\", "/")).name or "file")
         try:
+            file.parent.mkdir()
             file.write_bytes(content)
             return read_path(file)
         except UnicodeDecodeError:
             raise ValueError(f"{file.name} is neither a result nor text") from None
         except OSError as error:
             raise ValueError(f"{file.name} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            raise ValueError(str(error).replace(str(file), file.name)) from None
 
 
 def _read_result(file: Path) -> list[Compared]:
