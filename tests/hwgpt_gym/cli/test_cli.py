@@ -104,7 +104,9 @@ def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
     assert "unknown metric 'latency'" in complaint_of(
         capsys, "table", "-m", "latency", "-o", str(tmp_path / "no.parquet")
     )
-    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no.parquet"))
+    assert "--number must be an integer from 1" in complaint_of(
+        capsys, "table", "-n", "0", "-o", str(tmp_path / "no.parquet")
+    )
     assert not (tmp_path / "no.parquet").exists()
 
 
