@@ -6,7 +6,7 @@ import shlex
 import subprocess
 from typing import Final
 
-from hwgpt_gym.checks import echo
+from hwgpt_gym.checks import LONGEST_ECHO, echo
 from hwgpt_gym.onboarding.backends import Run
 from hwgpt_gym.onboarding.onnx_backend import OnnxFiles
 from hwgpt_gym.onboarding.records import Conditions, Timing
@@ -56,7 +56,7 @@ def _call(arguments: list[str]) -> list[Timing]:
         raise RuntimeError(f"{arguments[0]} was not done after {COMMAND_TIMEOUT:.0f} s") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode} and said: {echo(last)}")
+        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode} and said: {last[:LONGEST_ECHO]}")
     try:
         times = [float(word) for word in done.stdout.split()]
     except ValueError:
