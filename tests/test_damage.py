@@ -219,6 +219,13 @@ def test_a_policy_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
         save_file(tensors, path, metadata={"hwgpt_gym": text})
         with pytest.raises(ValueError, match=r"policy\.safetensors"):
             Policy.load(path)
+    save_file(
+        {**tensors, FIRST: torch.full_like(tensors[FIRST], torch.nan)},
+        path,
+        metadata={"hwgpt_gym": json.dumps({**about, "hidden_size": 16})},
+    )
+    with pytest.raises(ValueError, match="not all of its weights are finite"):
+        Policy.load(path)
     # Its first layer is as wide as it says, at no cost: the second is not.
     wide = {**tensors, FIRST: tensors[FIRST][:, :0].repeat(6_250, 1)}
     save_file(wide, path, metadata={"hwgpt_gym": json.dumps({**about, "hidden_size": 100_000})})

@@ -20,6 +20,7 @@ from hwgpt_gym.agents.leaderboard.grids import Cell
 from hwgpt_gym.agents.leaderboard.tasks import Task
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.validation import validate_result
+from hwgpt_gym.checks import echo
 from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 
@@ -200,6 +201,8 @@ def collect_submission(
         if result.agent in taken:
             raise ValueError(f"{path} is of an agent {result.agent!r}, which the leaderboard has: give it another name")
         seeds = runs.setdefault((result.task, result.agent, result.budget), set())
+        if result.seed >= 2**63:
+            raise ValueError(f"{path} has the seed {echo(result.seed)}, a table holds less than 2**63")
         if result.seed in seeds:
             raise ValueError(f"{path} is of the same task, agent, budget and seed {result.seed} as another file")
         rows.append(make_row(known[result.task], result.agent, len(seeds), result) | {"submitted": True})

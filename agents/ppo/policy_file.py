@@ -96,6 +96,8 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, to
         raise ValueError(f"{path} is no policy: {error}") from None
     if description.sha256 is not None and description.sha256 != _digest(description, weights):
         raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise ValueError(f"{path} is damaged: not all of its weights are finite")
     return description, weights
 
 

@@ -231,7 +231,7 @@ def curves(
 def _rival(text: str) -> tuple[str, tuple[int, int]]:
     """Read AGENT=BUDGET:SEEDS."""
     from hwgpt_gym.agents import make_agent
-    from hwgpt_gym.agents.problem import GREATEST_BUDGET
+    from hwgpt_gym.agents.result import GREATEST_BUDGET
 
     name, _, numbers = text.partition("=")
     budget, _, seeds = numbers.partition(":")

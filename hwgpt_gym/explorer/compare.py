@@ -63,10 +63,11 @@ def read_path(path: str | os.PathLike[str]) -> list[Compared]:
     if file.name == "summary.json":
         return _read_summary(file)
     try:
-        text = file.read_text(encoding="utf-8")
+        return read_text(file.read_text(encoding="utf-8"))
     except UnicodeDecodeError:
         raise ValueError(f"{file} is neither a result nor text") from None
-    return read_text(text)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def read_upload(name: str, content: bytes) -> list[Compared]:

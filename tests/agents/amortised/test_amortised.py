@@ -295,10 +295,13 @@ def test_the_command_line_recommends_and_scores(capsys, tmp_path):
     for wrong in (["table", "--from", "11"], ["curves", "x.png", "-a", "local_search=9"], ["nearest", "--count", "0"]):
         assert cli.run(["amortised", *wrong]) == cli.WRONG_INPUT
     capsys.readouterr()
-    assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "policy.safetensors").is_file()
+    assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "policy.safetensors").is_file()
     assert (
-        cli.run(["amortised", "table", "--beam", "1", "--model", str(tmp_path / "policy.safetensors"), "--json"]) == 0
+        cli.run(
+            ["amortised", "table", "--beam", "1", "--model", str(tmp_path / "run" / "policy.safetensors"), "--json"]
+        )
+        == 0
     )
     assert cli.run(["train", "--agent", "amortised", "--device", "h100"]) == cli.WRONG_INPUT
     assert "--device is taken only by other agents" in capsys.readouterr().err
