@@ -17,7 +17,7 @@ FAST := -m "not slow and not dataset and not torch"
 # One BLAS thread per process: the test processes and the environments are what runs side by side.
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup check test test-fast test-lowest test-clients fuzz coverage lint format typecheck bench wheel docs \
+.PHONY: help setup check test test-fast test-lowest test-clients fuzz kills coverage lint format typecheck bench wheel docs \
 	release demo leaderboard front pictures explorer notebook clean
 
 help:  ## Show this help
@@ -62,6 +62,10 @@ test-client-%:
 fuzz: setup  ## Pass anything to everything public, and run the tests of properties on thousands of cases
 	HWGPT_FUZZ_SEED=$${HWGPT_FUZZ_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
 		$(BIN)/python $(PYTEST) -m "hypothesis or fuzz" --hypothesis-profile fuzz
+
+kills: setup  ## Kill commands at random moments, ten times as often as the tests do
+	HWGPT_KILL_SEED=$${HWGPT_KILL_SEED:-$$($(BIN)/python -c 'import secrets; print(secrets.randbits(32))')} \
+		HWGPT_KILL_ROUNDS=40 $(BIN)/python $(PYTEST) tests/agents/test_kill.py --timeout 7200 -s
 
 coverage: setup  ## Print the coverage of every module, as the last run of the tests left it
 	$(BIN)/coverage report --skip-covered --sort=cover
