@@ -108,8 +108,8 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 0; 1 if the command did not reach what it should, or the machine failed it (a full disk, a
-        missing library, a closed pipe); 2 for wrong input; 130 after Ctrl-C, 143 after SIGTERM. All but 0 and closed
-        pipes say why in one line on standard error.
+        missing library, too little memory, a closed pipe); 2 for wrong input; 130 after Ctrl-C, 143 after SIGTERM. All
+        but 0 and closed pipes say why in one line on standard error.
     """
     try:
         code = app(args=list(arguments), prog_name="hwgpt-gym", standalone_mode=False)
@@ -167,6 +167,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         _complain(f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror or str(error))
         return WRONG_INPUT if error.errno in _WRONG_PATHS else FAILED
+    if isinstance(error, MemoryError):
+        _complain(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")
+        return FAILED
     if isinstance(error, ValueError | FileNotFoundError):
         _complain(str(error))
         return WRONG_INPUT

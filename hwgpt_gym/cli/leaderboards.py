@@ -79,7 +79,7 @@ def leaderboard(
     Example: hwgpt-gym leaderboard --agent random_search=1000 --agent local_search=1000 --device a6000 --seeds 3
     """
     from hwgpt_gym.agents.leaderboard.execute import run_leaderboard
-    from hwgpt_gym.agents.leaderboard.page import write_report
+    from hwgpt_gym.agents.leaderboard.page import check_report, write_report
     from hwgpt_gym.agents.leaderboard.suites import PUBLISHED, get_suite
 
     if suite and agent:
@@ -110,10 +110,11 @@ def leaderboard(
         words += [word for name in device or () for word in ("--device", name)]
     words += ["--output", str(folder), *(("--page", str(page)) if page else ())]
     words += [word for path in submission or () for word in ("--submission", str(path))]
-    for item in () if finished else suites:
-        run_leaderboard(item, folder, workers=workers, ray=(address or "local") if ray else None)
     command = shlex.join(["hwgpt-gym", "leaderboard", *words])
     page = page or folder / "leaderboard.md"
+    check_report(page, submission or ())
+    for item in () if finished else suites:
+        run_leaderboard(item, folder, workers=workers, ray=(address or "local") if ray else None)
     written = write_report(suites, folder, page, command=command, partial=finished, submissions=submission or ())
     output.print(f"Leaderboard: {written}", soft_wrap=True)
 

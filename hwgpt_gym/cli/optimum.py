@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.certainty import WorldsOption, certainty_document, certainty_table
 from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
+    MOST_SAMPLES,
     PICTURES,
     Budget,
     Confidence,
@@ -24,7 +26,6 @@ from hwgpt_gym.cli.options import (
     PenaltyForm,
     Seed,
     Weight,
-    check_at_least,
     limit_rows,
     make_benchmark,
     make_objective,
@@ -116,7 +117,7 @@ def pareto(
 
     from hwgpt_gym.optimum import pareto_front
 
-    check_at_least("--rows", number)
+    check_integer("--rows", number, 1)
     if as_json:
         refuse_options(context, ("number",), "without --json, which prints the whole front")
     if csv:
@@ -188,8 +189,8 @@ def plot_front(
     from hwgpt_gym.optimum import pareto_front, solve
     from hwgpt_gym.style import new_figure, save_figure
 
-    check_at_least("--samples", samples)
-    check_at_least("--seed", seed, 0)
+    check_integer("--samples", samples, 1, MOST_SAMPLES)
+    check_integer("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, DEFAULT_PENALTY, None), make_benchmark(scale, device)
     best = solve(bench, objective) if objective.constraints else None
@@ -235,8 +236,8 @@ def plot_values(
     from hwgpt_gym.agents import SearchProblem
     from hwgpt_gym.agents.ppo.value_figure import record_values, save_value_figure, shown_records
 
-    check_at_least("--budget", budget)
-    check_at_least("--seed", seed, 0)
+    check_integer("--budget", budget, 1)
+    check_integer("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
     problem = SearchProblem(bench, objective, budget, seed)

@@ -107,6 +107,8 @@ def _settings(agent: str, texts: Sequence[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise ValueError(f"--set must be NAME=VALUE, such as warm_start=16, got {echo(text)}")
+        if name in settings:
+            raise ValueError(f"--set gives {echo(name)} twice")
         try:
             settings[name] = json.loads(value)
         except (ValueError, RecursionError):

@@ -111,7 +111,7 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
             try:
                 value = _value(trigger, given, more)
                 state = before if value is None else act(explorer, before, _ACTIONS[trigger], value)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, LookupError, OverflowError) as error:
                 state, wrong = before, [sentence_of(error)]
         optima, problems = explorer.optima(state)
         return {

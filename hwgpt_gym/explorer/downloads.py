@@ -130,15 +130,7 @@ def export_onnx(architecture: Architecture, path: str | os.PathLike[str]) -> Non
     from hwgpt_gym.onboarding.onnx_backend import export
     from hwgpt_gym.onboarding.records import Conditions
 
-    conditions = {
-        "batch_size": 1,
-        "sequence_length": 128,
-        "threads": 1,
-        "backend": "onnx",
-        "mlp": "gpt2",
-        "target": "cpu",
-    }
-    export(str(architecture), path, Conditions.model_validate(conditions))
+    export(str(architecture), path, Conditions(threads=1, backend="onnx", mlp="gpt2", target="cpu"))
 
 
 def _onnx_link(architecture: Architecture) -> Any:

@@ -11,7 +11,7 @@ from typing import Final
 
 from hwgpt_gym.analytic import VOCABULARY_SIZE
 from hwgpt_gym.onboarding.backends import Run, processor_name, timed
-from hwgpt_gym.onboarding.records import Conditions
+from hwgpt_gym.onboarding.records import Conditions, make_conditions
 
 FOLDER_LIMIT: Final = 10_000_000_000
 """Bytes of exported models that are kept; a model of scale s has up to 600 MB."""
@@ -100,17 +100,15 @@ class OnnxRuntimeBackend:
         import numpy as np
         import onnxruntime
 
-        self.conditions = Conditions.model_validate(
-            {
-                "batch_size": batch_size,
-                "sequence_length": sequence_length,
-                "threads": threads,
-                "backend": "onnxruntime",
-                "backend_version": onnxruntime.__version__,
-                "mlp": mlp,
-                "target": "cpu",
-                "processor": processor_name(),
-            }
+        self.conditions = make_conditions(
+            batch_size=batch_size,
+            sequence_length=sequence_length,
+            threads=threads,
+            backend="onnxruntime",
+            backend_version=onnxruntime.__version__,
+            mlp=mlp,
+            target="cpu",
+            processor=processor_name(),
         )
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = threads

@@ -104,7 +104,9 @@ def test_table_is_what_the_benchmark_says_of_the_sample(capsys, tmp_path):
     assert "unknown metric 'latency'" in complaint_of(
         capsys, "table", "-m", "latency", "-o", str(tmp_path / "no.parquet")
     )
-    assert "--number must be at least 1" in complaint_of(capsys, "table", "-n", "0", "-o", str(tmp_path / "no.parquet"))
+    assert "--number must be an integer from 1" in complaint_of(
+        capsys, "table", "-n", "0", "-o", str(tmp_path / "no.parquet")
+    )
     assert not (tmp_path / "no.parquet").exists()
 
 
@@ -160,7 +162,7 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
         (["optimum", "--penalty", "hing"], "did you mean 'hinge'"),
         (["optimum", "--weight", "0"], "weight"),
         (["optimum", "--constraint", "latency_ms=5", "--penalty", "hard"], "least value that can be met"),
-        (["sample", "--number", "0"], "at least 1"),
+        (["sample", "--number", "0"], "--number must be an integer from 1 to 1000000, got 0"),
         (["sample", "--number", "x"], "--number"),
         (["sample", "--seeed", "1"], "--seeed"),
         (["pareto", "--metric", "params"], "perplexity"),

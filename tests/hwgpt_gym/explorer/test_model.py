@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -227,7 +228,7 @@ def test_a_run_folder_is_compared_and_so_is_its_summary_alone(tmp_path: Path) ->
         read_upload("summary.json", b"{}")
 
 
-def test_text_is_read_whatever_its_form() -> None:
+def test_text_is_read_whatever_its_form(tmp_path: Path) -> None:
     first, second = BENCH.space.decode(BENCH.space.sample(np.random.default_rng(0), 2))
     lines = f"{first}\n\n mine: {second}\nconfig: {second.to_config()}\n"
     assert read_text(lines) == [("architecture", first), ("mine", second), ("config", second)]
@@ -237,8 +238,13 @@ def test_text_is_read_whatever_its_form() -> None:
         with pytest.raises(ValueError, match=r"must|at most"):
             read_text(wrong)
     for name, content in (("a.parquet", b"PAR1"), ("summary.json", b"{}"), ("a.txt", b"\xff\xfe"), ("", b"")):
-        with pytest.raises(ValueError, match=r"."):
+        with pytest.raises(ValueError, match=name or "file") as raised:
             read_upload(name, content)
+        # Not that of the file that it lay in meanwhile.
+        assert tempfile.gettempdir() not in str(raised.value)
+    (tmp_path / "a.bin").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"a\.bin is neither a result nor text"):
+        read_path(tmp_path / "a.bin")
 
 
 def test_controls_show_a_limit_as_quantile_and_in_its_unit() -> None:
