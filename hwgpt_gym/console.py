@@ -89,7 +89,9 @@ def make_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[int] = ()
 ) -> Table:
     """Make a table; the columns at the positions ``right`` hold numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    # A title may be wider than its table.
+    heading = Text(title, "bold", no_wrap=True, overflow="ignore")
+    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         table.add_column(
             column, justify="right" if position in right else "left", overflow="fold", no_wrap=position == 0

@@ -90,6 +90,7 @@ def search(
             spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
             print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
         else:
+            output.print(summary.found.architecture, style="bold", soft_wrap=True)
             output.print(summary_table(summary, agent))
             output.print(f"\n{summary.evaluations:,} evaluations in {summary.seconds:.1f} s")
             for name, value in ratio.items():
