@@ -66,7 +66,7 @@ def _dress(axes: Axes, line: float) -> None:
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=line, linscale=0.6)
     axes.set_ylim(-0.15 * line, _TOP)
-    ticks = [tick for tick in _TICKS if tick >= line]
+    ticks = [line, *(tick for tick in _TICKS if tick > 1.5 * line)]
     axes.set_yticks([0.0, *ticks], ["0", *map(_plain, ticks)], fontsize=7)
     axes.minorticks_off()
     axes.tick_params(axis="x", labelsize=7)
@@ -117,8 +117,8 @@ def _fill(text: str, figure: Figure, size: float) -> str:
 
 
 def _plain(number: float) -> str:
-    """Write a power of ten, or a multiple of one, as axes and texts show it."""
-    return f"{number:.6f}".strip("0").rstrip(".")
+    """Write a regret as axes and texts show it: one digit, no exponent."""
+    return f"{float(f'{number:.0e}'):.9f}".strip("0")
 
 
 def _finals(rows: pandas.DataFrame, devices: Sequence[str], limits: Sequence[str]) -> Any:
