@@ -19,6 +19,10 @@ NARROW: Final = 120
 """Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
 
 
+_WIDE: Final = 10_000
+"""Columns that hold any row; a table takes what it needs of them."""
+
+
 output = Console(
     highlight=False, markup=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW
 )
@@ -99,6 +103,11 @@ def make_table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def print_wide(table: Table) -> None:
+    """Print a table whose last column holds names that are to be copied: it is as wide as they are, and not folded."""
+    Console(highlight=False, markup=False, width=_WIDE).print(table)
 
 
 def floats(metrics: Mapping[str, Any]) -> dict[str, float]:

@@ -246,6 +246,11 @@ def test_architecture_names_are_never_wrapped(capsys):
     assert cli.run(["query", found]) == 0
     assert capsys.readouterr().out.splitlines()[0] == found
     assert Architecture.from_string(found).scale == "l"
+    for arguments in (["pareto", "--rows", "4", "-m", "perplexity", "-m", "params"], ["recommend"]):
+        assert cli.run([*arguments, "--scale", "l"]) == 0
+        names = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "gpt-l-" in line]
+        assert len(names) == 4
+        assert {Architecture.from_string(name).scale for name in names} == {"l"}
 
 
 @pytest.mark.parametrize(("constraint", "kept"), [("latency_ms=p30", ["no", "no", "yes"]), ("none", None)])
