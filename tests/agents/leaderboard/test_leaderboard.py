@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, make_agent, validate_result
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.figures import draw_curves, draw_devices
 from hwgpt_gym.agents.leaderboard.findings import findings
 from hwgpt_gym.agents.leaderboard.grids import Entry, Grid
 from hwgpt_gym.agents.leaderboard.page import write_report
@@ -304,6 +306,27 @@ def test_hitting_times_and_curves(folder: Path) -> None:
     assert (values[:, 1] <= values[:, 0]).all()
     assert (values[:, 0] <= values[:, 2]).all()
     assert "`exact` | 0" in summary_table(rows)
+
+
+@pytest.mark.parametrize(
+    ("line", "labels"), [(2.13e-4, ["0", ".0002", ".001", ".01", ".1"]), (0.0114, ["0", ".01", ".1"])]
+)
+def test_figures_name_the_line_and_hold_their_titles(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: float, labels: list[str]
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("hwgpt_gym.agents.leaderboard.figures.save_figure", lambda figure, path: drawn.append(figure))
+    rows = collect(SUITE.cells(), folder)
+    title = "scale, scale l, a6000, rtx3080, cpu_amd_7452: regret, median and 95 % interval"
+    draw_curves(rows, line, title, tmp_path / "curves.png")
+    draw_devices(rows, line, title, tmp_path / "devices.png")
+    for figure in drawn:
+        figure.draw_without_rendering()
+        for text in (figure._suptitle, figure._supxlabel):
+            assert text is None or text.get_window_extent().width <= figure.bbox.width
+        assert figure._suptitle.get_text().replace("\n", " ") == title
+    assert [text.get_text() for text in drawn[0].axes[0].get_yticklabels()] == labels
+    assert f"up to a regret of {labels[1]}," in drawn[0]._supxlabel.get_text().replace("\n", " ")
 
 
 def core_rows(regrets: dict[str, dict[str, float]], wrong_width: set[tuple[str, str]]) -> pd.DataFrame:
