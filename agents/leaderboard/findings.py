@@ -19,6 +19,17 @@ INFORMED: Final = ("amortised_beam",)
 """Agents that know more than the rewards they are told."""
 
 
+_WHY: Final = {
+    "regularized_evolution": (FEW, "evolution improves from its first generation on"),
+    "ppo": (MANY, "a policy needs thousands of rewards to know what to build, and then builds it whole"),
+    "local_search_swaps": (
+        MANY,
+        "what layers swap leaves the costs as they are, so that a search can go along its limit",
+    ),
+}
+"""Why an agent wins after so many evaluations."""
+
+
 def findings(rows: pandas.DataFrame, line: float) -> str:
     """Return what was learned: who wins at which budget and limit, and why.
 
@@ -70,15 +81,11 @@ def _winners(core: _Core) -> str:
     first, last = (sorted({core.best(limit, count)[1] for limit in core.limits}) for count in (FEW, MANY))
     once = len({*first, *last}) == 1
     what = f"**`{first[0]}` wins at every limit**" if once else "**Who wins depends on limit and budget**"
-    why = ""
-    if first == ["regularized_evolution"] and "ppo" in last:
-        why = (
-            ": evolution improves from its first generation on, a policy needs thousands of rewards to know what to "
-            "build"
-        )
+    why = [text for agent, (winners, text) in _WHY.items() if agent in {FEW: first, MANY: last}[winners]]
     return (
         f"{what}: of the agents that start from nothing, after {FEW:,} evaluations {_who_wins(core, FEW)} and after "
-        f"{MANY:,} {_who_wins(core, MANY)} {'has' if once else 'have'} the least median regret{why}."
+        f"{MANY:,} {_who_wins(core, MANY)} {'has' if once else 'have'} the least median regret"
+        f"{': ' if why else ''}{'; '.join(why)}."
     )
 
 

@@ -361,7 +361,8 @@ def test_findings_say_who_wins_and_why() -> None:
     text = findings(rows, 2e-4)
     assert (
         "**`ppo` wins at every limit**: of the agents that start from nothing, after 1,000 evaluations `ppo` (p10 "
-        ".020, p50 .0001) and after 20,000 `ppo` (p10 .020, p50 .0001) has the least median regret.\n" in text
+        ".020, p50 .0001) and after 20,000 `ppo` (p10 .020, p50 .0001) has the least median regret: a policy needs"
+        in text
     )
     assert "wrong embedding width at low limits**" in text
     assert "**Nobody always arrives**" in text
