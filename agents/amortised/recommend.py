@@ -109,7 +109,7 @@ def recommend(
     from hwgpt_gym.agents.amortised.weights import load_pretrained
 
     check_integer("beam", beam, 1, MOST_BEAM)
-    check_type("constraint", constraint, Mapping, "a dictionary of limits by cost")  # type: ignore[type-abstract]
+    check_type("constraint", constraint, Mapping, "a dictionary of limits by cost")
     if not 1 <= len(constraint) <= SLOTS:
         raise ValueError(f"constraint must limit one or two costs, got {len(constraint)}: {list(constraint)}")
     bench = Benchmark(scale, device)

@@ -93,7 +93,7 @@ def save_policy(policy: AmortisedPolicy, path: str | os.PathLike[str], notes: Ma
     tensors |= {name: torch.from_numpy(values.astype(np.float32)) for name, values in standard}
     # As a reader finds them: JSON has no tuples.
     plain = json.loads(json.dumps(dict(notes)))
-    description = _Description(policy.space.scale, policy.network[0].out_features, plain, "")
+    description = _Description(policy.space.scale, len(tensors[_SECOND_LAYER]), plain, "")
     document = asdict(description) | {"sha256": description.checksum(tensors)}
     content = save(tensors, metadata={_METADATA: json.dumps(document, sort_keys=True)})
     with replacing(path, parents=True) as temporary:

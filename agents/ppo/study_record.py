@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,7 +67,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"it holds {echo(record)}")
     try:
         for stage in ("trials", "finals"):
-            TypeAdapter(list[_Trial]).validate_python(record.get(stage, []))
+            TypeAdapter(list[_Trial]).validate_json(json.dumps(record.get(stage, [])))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise ValueError(f"{stage}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None

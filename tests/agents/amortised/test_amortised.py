@@ -297,12 +297,8 @@ def test_the_command_line_recommends_and_scores(capsys, tmp_path):
     capsys.readouterr()
     assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path / "run")]) == 0
     assert (tmp_path / "run" / "policy.safetensors").is_file()
-    assert (
-        cli.run(
-            ["amortised", "table", "--beam", "1", "--model", str(tmp_path / "run" / "policy.safetensors"), "--json"]
-        )
-        == 0
-    )
+    own = str(tmp_path / "run" / "policy.safetensors")
+    assert cli.run(["amortised", "table", "--beam", "1", "--model", own, "--json"]) == 0
     assert cli.run(["train", "--agent", "amortised", "--device", "h100"]) == cli.WRONG_INPUT
     assert "--device is taken only by other agents" in capsys.readouterr().err
 
