@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, ClassVar, Final, Protocol, runtime_checkable
 
 from hwgpt_gym.agents.problem import Callback, SearchProblem, check_problem
 from hwgpt_gym.checks import echo
@@ -15,6 +15,10 @@ from hwgpt_gym.checks import echo
 if TYPE_CHECKING:
     from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.agents.result import SearchResult
+
+
+WIDEST: Final = 8_192
+"""The most units of a hidden layer."""
 
 
 @dataclass(frozen=True)

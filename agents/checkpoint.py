@@ -10,7 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
-from hwgpt_gym.files import replacing
+from hwgpt_gym.agents.tensor_files import digest_of
+from hwgpt_gym.checks import echo
+from hwgpt_gym.files import SEAL, read_json, replacing
 
 if TYPE_CHECKING:
     import torch
@@ -42,8 +44,11 @@ def save_checkpoint(
     state = optimizer.state_dict()["state"]
     tensors = {f"network.{name}": value.clone().contiguous() for name, value in network.state_dict().items()}
     tensors |= {f"optimizer.{index}.{key}": value for index, own in state.items() for key, value in own.items()}
+    # As a reader finds it: JSON has no tuples.
+    document = json.loads(json.dumps({"training": training, "progress": progress}))
+    document[SEAL] = digest_of(document, tensors)
     with replacing(path, parents=True) as temporary:
-        save_file(tensors, temporary, metadata={_METADATA: json.dumps({"training": training, "progress": progress})})
+        save_file(tensors, temporary, metadata={_METADATA: json.dumps(document)})
 
 
 def load_checkpoint(
@@ -55,27 +60,43 @@ def load_checkpoint(
     """Set network and optimizer to what :func:`save_checkpoint` wrote, and return where the training stood.
 
     Raises:
-        ValueError: If the file is no checkpoint, or that of another training.
+        ValueError: If the file is no checkpoint, a damaged one, or that of another training.
     """
+    document, tensors = _read(path)
+    expected, own = json.loads(json.dumps(training)), document["training"]
+    differing = [
+        f"{key} {echo(own.get(key))}, not {echo(value)}" for key, value in expected.items() if own.get(key) != value
+    ]
+    if differing or own.keys() != expected.keys():
+        raise ValueError(f"{path} is the checkpoint of another training: {'; '.join(differing) or echo(list(own))}")
+    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
+    state: dict[int, dict[str, torch.Tensor]] = {}
+    try:
+        network.load_state_dict(weights)
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, key = name.split(".")
+                state.setdefault(int(index), {})[key] = value
+        optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(f"{path} is the checkpoint of another network: {error}") from None
+    progress: dict[str, Any] = document["progress"]
+    return progress
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """Return what a checkpoint says and its tensors; the first ones have no checksum."""
     from safetensors import SafetensorError, safe_open
 
     try:
         with safe_open(path, framework="pt") as file:
-            document = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            document = read_json(path, (file.metadata() or {}).get(_METADATA, "{}"))
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
+    except SafetensorError as error:
         raise ValueError(f"{path} is no checkpoint: {error}") from None
-    expected, own = json.loads(json.dumps(training)), document.get("training", {})
-    differing = [f"{key} {own.get(key)!r}, not {value!r}" for key, value in expected.items() if own.get(key) != value]
-    if differing or own.keys() != expected.keys():
-        raise ValueError(f"{path} is the checkpoint of another training: {'; '.join(differing) or list(own)}")
-    weights = {key.removeprefix("network."): value for key, value in tensors.items() if key.startswith("network.")}
-    network.load_state_dict(weights)
-    state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in tensors.items():
-        if name.startswith("optimizer."):
-            _, index, key = name.split(".")
-            state.setdefault(int(index), {})[key] = value
-    optimizer.load_state_dict(optimizer.state_dict() | {"state": state})
-    progress: dict[str, Any] = document["progress"]
-    return progress
+    parts = [document.get(key) for key in ("training", "progress")] if isinstance(document, dict) else [None]
+    if not all(isinstance(part, dict) for part in parts):
+        raise ValueError(f"{path} is no checkpoint: it does not say of which training")
+    if document.pop(SEAL, None) not in (None, digest_of(document, tensors)):
+        raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
+    return document, tensors

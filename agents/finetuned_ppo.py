@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.amortised.evaluation import MOST_BEAM
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.warm_start import check_limits
 from hwgpt_gym.checks import check_between, check_integer
@@ -43,8 +44,9 @@ class FinetunedPPO(Agent):
     beam: int = 16
 
     def __post_init__(self) -> None:
-        for name, least in (("batch_size", 2), ("n_epochs", 1), ("minibatch_size", 2), ("beam", 0)):
+        for name, least in (("batch_size", 2), ("n_epochs", 1), ("minibatch_size", 2)):
             check_integer(name, getattr(self, name), least)
+        check_integer("beam", self.beam, 0, MOST_BEAM)
         check_between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
         check_between("clip_range", self.clip_range, 0.0, 1.0, open_low=True)
         check_between("entropy_weight", self.entropy_weight, 0.0, 10.0)

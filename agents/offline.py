@@ -6,9 +6,12 @@ so that all are recorded alike, with information of numbers only.
 
 from __future__ import annotations
 
-import shutil
+import errno
+import os
+import tempfile
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -17,13 +20,19 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
-from hwgpt_gym.checks import check_extra, check_integer, echo, suggest
+from hwgpt_gym.checks import check_extra, check_integer, check_type, echo, suggest
 from hwgpt_gym.envs.vector import HWGPTVectorEnv
 from hwgpt_gym.objective import Limit, Objective
 from hwgpt_gym.search_space import Encoded, FloatArray
 
 if TYPE_CHECKING:
     import minari
+
+MOST_EPISODES: Final = 100_000
+
+_FOLDER: Final = "MINARI_DATASETS_PATH"
+_LEGAL_ID: Final = "a name such as 'hwgpt/random-v0'"
+_TAKEN: Final = "there is a dataset {!r} already: choose another name, or delete {}"
 
 Actions: TypeAlias = npt.NDArray[np.int64]
 Builder: TypeAlias = Callable[[HWGPTVectorEnv, int], Actions]
@@ -86,7 +95,7 @@ def write_minari(
     Args:
         dataset_id: Minari's name for it, such as ``"hwgpt/a6000/random-v0"``.
         builder: One of :data:`BUILDERS`.
-        episodes: How many, at least 1.
+        episodes: How many, from 1 to 100,000, which are in memory at once.
         device: The device.
         scale: The search space.
         constraint: The limits; the median latency by default.
@@ -96,31 +105,27 @@ def write_minari(
         ModuleNotFoundError: If Minari is not installed.
         ValueError: If an argument is not legal, or the dataset exists.
     """
-    check_extra("minari", "minari")
-    check_integer("episodes", episodes, 1, 10**6)
-    if builder not in BUILDERS:
-        raise ValueError(f"unknown builder {echo(builder)}: {suggest(builder, list(BUILDERS))}")
+    path = check_recording(dataset_id, builder, episodes)
+    check_integer("seed", seed, 0)
     import minari
-    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.namespace import create_namespace, list_local_namespaces
     from minari.storage import get_dataset_path
 
     from hwgpt_gym.optimum import solve
 
-    parse_dataset_id(dataset_id)
-    path = Path(get_dataset_path(dataset_id))
-    if path.exists():
-        raise ValueError(f"there is a dataset {dataset_id!r} already: choose another name, or delete {path}")
-    limits = dict(constraint) if constraint is not None else {"latency_ms": "p50"}
-    options: dict[str, Any] = {"device": device, "scale": scale, "constraint": limits, "info_strings": False}
-    bench, objective = Benchmark(scale, device), Objective(limits)
-    act = BUILDERS[builder](bench, objective, episodes, seed)
-    sampled = bench.space.sample(np.random.default_rng(seed), 10_000)
+    objective = Objective({"latency_ms": "p50"} if constraint is None else constraint)
+    bench = Benchmark(scale, device)
     bound = objective.bind(bench)
-    try:
-        with warnings.catch_warnings():
+    options: dict[str, Any] = {"device": device, "scale": scale, "constraint": dict(objective.constraints)}
+    options["info_strings"] = False
+    # Recorded aside and then renamed: whole or not at all, and never instead of another process's.
+    with tempfile.TemporaryDirectory(prefix=".recording-", dir=get_dataset_path()) as aside:
+        act = BUILDERS[builder](bench, objective, episodes, seed)
+        sampled = bench.space.sample(np.random.default_rng(seed), 10_000)
+        with warnings.catch_warnings(), _minari_folder(aside):
             # That neither author nor another environment for evaluation is named.
             warnings.simplefilter("ignore", UserWarning)
-            return minari.create_dataset_from_buffers(
+            minari.create_dataset_from_buffers(
                 dataset_id,
                 _record(act, episodes, seed, options),
                 env=gymnasium.make("HWGPT-v0", **options),
@@ -130,9 +135,54 @@ def write_minari(
                 description=f"{episodes} episodes of hwgpt-gym, built by {builder}; seed {seed}",
                 requirements=["hwgpt-gym"],
             )
-    except BaseException:
-        shutil.rmtree(path, ignore_errors=True)
-        raise
+        namespace = dataset_id.rpartition("/")[0]
+        if namespace and namespace not in list_local_namespaces():
+            create_namespace(namespace)
+        try:
+            os.rename(Path(aside) / dataset_id, path)
+        except OSError as error:
+            if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+                raise ValueError(_TAKEN.format(dataset_id, path)) from None
+            raise
+    return minari.load_dataset(dataset_id)
+
+
+def check_recording(dataset_id: str, builder: str, episodes: int) -> Path:
+    """Check what is to be recorded, and return the folder of the dataset, which does not exist.
+
+    Raises:
+        ModuleNotFoundError: If Minari is not installed.
+        ValueError: If an argument is not legal, or the dataset exists.
+    """
+    check_extra("minari", "minari")
+    check_integer("episodes", episodes, 1, MOST_EPISODES)
+    if not isinstance(builder, str) or builder not in BUILDERS:
+        raise ValueError(f"unknown builder {echo(builder)}: {suggest(builder, list(BUILDERS))}")
+    from minari.dataset.minari_dataset import parse_dataset_id
+    from minari.storage import get_dataset_path
+
+    try:
+        parse_dataset_id(check_type("dataset_id", dataset_id, str, _LEGAL_ID))
+    except (ValueError, TypeError):  # Without a version it is one of Minari's own errors.
+        raise ValueError(f"dataset_id must be {_LEGAL_ID}, got {echo(dataset_id)}") from None
+    path = Path(get_dataset_path(dataset_id))
+    if path.exists():
+        raise ValueError(_TAKEN.format(dataset_id, path))
+    return path
+
+
+@contextmanager
+def _minari_folder(folder: str) -> Iterator[None]:
+    """Let Minari's datasets be in another folder."""
+    before = os.environ.get(_FOLDER)
+    os.environ[_FOLDER] = folder
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FOLDER]
+        else:
+            os.environ[_FOLDER] = before
 
 
 def _record(act: Builder, episodes: int, seed: int, options: Mapping[str, Any]) -> list[Any]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.agents.result import GREATEST_BUDGET
 from hwgpt_gym.agents.task_name import task_name
 from hwgpt_gym.benchmark import Benchmark, check_benchmark
 from hwgpt_gym.checks import check_integer, check_list, check_type, echo
@@ -25,10 +26,6 @@ if TYPE_CHECKING:
 
 DEFAULT_TRADE_OFF: Final = ("perplexity", "latency_ms")
 """The metrics that multi-objective agents trade off where nothing else is asked for."""
-
-
-GREATEST_BUDGET: Final = 10**9
-"""All that is evaluated is kept: at scale s about 100 GB for so many."""
 
 
 class BudgetExceededError(RuntimeError):
@@ -52,7 +49,7 @@ class SearchProblem:
     Args:
         benchmark: The benchmark, of one device if a metric that is needed depends on the device.
         objective: What a single-objective agent maximises, or just the constraints; none by default.
-        budget: How many architectures may be evaluated, from 1 to :data:`GREATEST_BUDGET`.
+        budget: How many architectures may be evaluated, from 1 to :data:`~hwgpt_gym.agents.result.GREATEST_BUDGET`.
         seed: What an agent seeds its random numbers with, at least 0.
         trade_off: The metrics that a multi-objective agent trades off, at least two.
         measured: Whether every evaluation is a measurement: latency and energy vary as in the benchmark's profiling,

@@ -11,7 +11,7 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
-from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.agent import WIDEST, Agent
 from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.checks import check_between, check_integer
 from hwgpt_gym.search_space import FloatArray
@@ -146,7 +146,7 @@ class ReinforceLSTM(_Reinforce):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("hidden_size", self.hidden_size, 1)
+        check_integer("hidden_size", self.hidden_size, 1, WIDEST)
 
     def _controller(self, space: SearchSpace) -> Controller:
         from hwgpt_gym.agents.controllers import LSTMController

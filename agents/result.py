@@ -13,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hwgpt_gym.agents.result_file import Description, Greedy, read_file, write_csv, write_file
-from hwgpt_gym.checks import check_between, check_integer, check_type, echo
-from hwgpt_gym.metrics import METRICS
+from hwgpt_gym.checks import check_between, check_integer, check_list, check_type, echo
+from hwgpt_gym.metrics import METRICS, get_metric
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.search_space import Architecture, Encoded, FloatArray, SearchSpace, get_search_space
 
 if TYPE_CHECKING:
     from hwgpt_gym.optimum import Optimum
+
+
+GREATEST_BUDGET: Final = 10**9
+"""All that is evaluated is kept: at scale s about 100 GB for so many."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,8 +79,10 @@ class SearchResult:
     measured: bool = False
 
     def __post_init__(self) -> None:
-        check_integer("budget", self.budget, 1)
+        check_integer("budget", self.budget, 1, GREATEST_BUDGET)
         check_integer("seed", self.seed, 0)
+        for metric in check_list("trade_off", self.trade_off, "names of metrics"):
+            get_metric(metric)
         for name in ("wall_time", "cpu_time"):
             check_between(name, getattr(self, name), 0.0, 1e12)
         check_type("metrics", self.metrics, Mapping, "a dictionary of arrays by metric")

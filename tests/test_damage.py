@@ -12,17 +12,26 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from flipping import flip
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from hwgpt_gym import Benchmark, Objective, get_search_space, solve
 from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
+from hwgpt_gym.agents.amortised.training import AmortisedTraining
+from hwgpt_gym.agents.amortised.weights import read_policy as read_amortised
+from hwgpt_gym.agents.amortised.weights import save_policy as save_amortised
+from hwgpt_gym.agents.checkpoint import load_checkpoint, save_checkpoint
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions
+from hwgpt_gym.agents.leaderboard.rows import _read_cache, _write_cache
 from hwgpt_gym.agents.ppo.policy import Policy
 from hwgpt_gym.agents.ppo.study_record import SCHEMA, read_record
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.runs.records import RunConfig, RunSummary, Scored
 from hwgpt_gym.agents.runs.records import read_record as read_run_record
+from hwgpt_gym.agents.tensor_files import digest_of
 from hwgpt_gym.dataset.plain_pickle import UnsafePickleError, load_plain_pickle
 from hwgpt_gym.files import seal, write_text
 from hwgpt_gym.surrogates import ChainModel, CountModel, NoiseModel, load_surrogates
@@ -67,6 +76,51 @@ def policy(folder: Path) -> Case:
         return numbers, policy.notes, policy.space.scale, policy.masked, policy.hidden_size
 
     return path, lambda path: content(Policy.load(path))
+
+
+def amortised(folder: Path) -> Case:
+    path = folder / "policy.safetensors"
+    save_amortised(AmortisedTraining(iterations=1, problems=4, hidden=8).train(), path, {"seed": 0})
+
+    def content(policy: AmortisedPolicy) -> Any:
+        numbers = {name: value.numpy().tobytes() for name, value in policy.network.state_dict().items()}
+        return numbers, policy.space.scale, policy.features.centre.tobytes(), policy.features.deviation.tobytes()
+
+    return path, lambda path: content(read_amortised(path))
+
+
+def checkpoint(folder: Path) -> Case:
+    path = folder / "checkpoint.safetensors"
+    network = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(network.parameters())
+    network(torch.ones(1, 3)).sum().backward()
+    optimizer.step()
+    training = {"seed": 3, "exclude": ("h100",)}
+    save_checkpoint(path, network, optimizer, training, {"iteration": 7, "state": 2**100})
+
+    def content(path: Path) -> Any:
+        fresh = torch.nn.Linear(3, 2)
+        moments = torch.optim.Adam(fresh.parameters())
+        progress = load_checkpoint(path, fresh, moments, training)
+        states = moments.state_dict()["state"].items()
+        numbers = {(index, key): value.tolist() for index, own in states for key, value in own.items()}
+        return progress, numbers, [value.tolist() for value in fresh.state_dict().values()]
+
+    return path, content
+
+
+def rows(folder: Path) -> Case:
+    path = folder / "rows.parquet"
+    known = [{"file": f"{number}.parquet", "regret": number / 7.0, "kept": number > 3} for number in range(40)]
+    _write_cache(path, known)
+
+    def content(path: Path) -> Any:
+        # What is damaged is nothing, and is made again.
+        if found := _read_cache(path):
+            return found
+        raise ValueError(f"{path} is damaged")
+
+    return path, content
 
 
 def result(folder: Path) -> Case:
@@ -138,7 +192,7 @@ def summary(folder: Path) -> Case:
 
 FIRST = "mlp_extractor.policy_net.0.weight"
 
-FORMATS = (weights, worlds, policy, result, sessions, study, config, summary)
+FORMATS = (weights, worlds, policy, amortised, checkpoint, rows, result, sessions, study, config, summary)
 
 
 @pytest.mark.parametrize("make", FORMATS, ids=lambda make: make.__name__)
@@ -165,6 +219,13 @@ def test_a_policy_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
         save_file(tensors, path, metadata={"hwgpt_gym": text})
         with pytest.raises(ValueError, match=r"policy\.safetensors"):
             Policy.load(path)
+    save_file(
+        {**tensors, FIRST: torch.full_like(tensors[FIRST], torch.nan)},
+        path,
+        metadata={"hwgpt_gym": json.dumps({**about, "hidden_size": 16})},
+    )
+    with pytest.raises(ValueError, match="not all of its weights are finite"):
+        Policy.load(path)
     # Its first layer is as wide as it says, at no cost: the second is not.
     wide = {**tensors, FIRST: tensors[FIRST][:, :0].repeat(6_250, 1)}
     save_file(wide, path, metadata={"hwgpt_gym": json.dumps({**about, "hidden_size": 100_000})})
@@ -174,6 +235,48 @@ def test_a_policy_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
         Policy.load(tmp_path)
     grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 200_000, f"{grown} kB more"
+
+
+def test_an_amortised_policy_takes_no_more_memory_than_its_file(tmp_path: Path) -> None:
+    path, _ = amortised(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = json.loads(file.metadata()["hwgpt_gym_amortised_policy"])
+    contents: list[Any] = [*({**about, "hidden": size} for size in (-3, 0, 9, 10**9, 10**30, None, 1.5, "8"))]
+    contents += [{key: about[key] for key in about if key != left_out} for left_out in about]
+    contents += [{**about, "scale": "q"}, {**about, "more": 1}, {**about, "notes": []}, {}, [], None, 3, "x"]
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    for text in (*map(json.dumps, contents), "", "[" * 100_000, "{", "NaN"):
+        save_file(tensors, path, metadata={"hwgpt_gym_amortised_policy": text})
+        with pytest.raises(ValueError, match=r"policy\.safetensors"):
+            read_amortised(path)
+    for changed in (torch.full((8, 8), torch.nan), torch.zeros((8, 8), dtype=torch.bfloat16), torch.zeros((8, 7))):
+        damaged = {**tensors, "2.weight": changed}
+        text = json.dumps({**about, "sha256": digest_of({**about, "sha256": None}, damaged)})
+        save_file(damaged, path, metadata={"hwgpt_gym_amortised_policy": text})
+        if changed.dtype is torch.bfloat16:
+            assert not read_amortised(path).network[2].weight.any()
+            continue
+        with pytest.raises(ValueError, match="finite" if changed.isnan().any() else "does not fit its description"):
+            read_amortised(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path: Path) -> None:
+    path, read = checkpoint(tmp_path)
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        about = json.loads(file.metadata()["hwgpt_gym_training"])
+    contents = [{}, [], None, {**about, "training": []}, {**about, "progress": 3}, {**about, "training": {}}]
+    for text in (*map(json.dumps, contents), "", "[" * 100_000):
+        save_file(tensors, path, metadata={"hwgpt_gym_training": text})
+        with pytest.raises(ValueError, match=r"checkpoint\.safetensors"):
+            read(path)
+    part = {key: about[key] for key in ("training", "progress")}
+    for other in ({}, {**tensors, "network.weight": torch.zeros(5, 5)}, {**tensors, "optimizer.0": torch.zeros(1)}):
+        save_file(other, path, metadata={"hwgpt_gym_training": json.dumps(part)})
+        with pytest.raises(ValueError, match=r"checkpoint\.safetensors is the checkpoint of another network"):
+            read(path)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from hwgpt_gym.agents.agent import Agent
-from hwgpt_gym.agents.amortised.evaluation import tables_of
+from hwgpt_gym.agents.amortised.evaluation import MOST_BEAM, tables_of
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.agents.warm_start import check_limits
@@ -31,7 +31,7 @@ class AmortisedBeam(Agent):
     beam: int = 16
 
     def __post_init__(self) -> None:
-        check_integer("beam", self.beam, 1)
+        check_integer("beam", self.beam, 1, MOST_BEAM)
 
     def search(self, problem: SearchProblem) -> None:
         """Evaluate what the beam finds, as far as the budget goes."""

@@ -76,6 +76,9 @@ def search_curves(
         devices: The devices.
         levels: The quantiles of the limits, in per cent.
         folder: Where the result of every search is kept, so that an interrupted comparison goes on; none by default.
+
+    Raises:
+        ValueError: If the folder holds a file that is not of its search.
     """
     from hwgpt_gym.agents import SearchProblem, SearchResult, make_agent
 
@@ -88,13 +91,19 @@ def search_curves(
             for seed in range(seeds):
                 name = f"{scale}-{bench.devices[0].name}-p{level}-{agent}-{budget}-{seed}.parquet"
                 path = None if folder is None else folder / name
+                problem = SearchProblem(bench, objective, budget, seed)
                 if path is not None and path.is_file():
                     result = SearchResult.load(path)
+                    if (result.task, result.agent, result.budget, result.seed) != (problem.task, agent, budget, seed):
+                        raise ValueError(f"{path} is of another search, or of other surrogates: delete it")
                 else:
-                    result = make_agent(agent).run(SearchProblem(bench, objective, budget, seed))
+                    result = make_agent(agent).run(problem)
                     if path is not None:
                         result.save(path)
-                regret[agent][cell, seed] = result.regret(optimum)
+                own = result.regret(optimum)
+                regret[agent][cell, seed, : len(own)] = own
+                # A search that ended by itself keeps what it found.
+                regret[agent][cell, seed, len(own) :] = own[-1]
     return Curves(regret)
 
 

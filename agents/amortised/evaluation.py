@@ -12,6 +12,7 @@ import numpy.typing as npt
 from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.agents.amortised.limits import LimitKeeper
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
+from hwgpt_gym.checks import check_integer, check_list, check_type
 from hwgpt_gym.objective import BoundObjective, Objective
 from hwgpt_gym.optimum import solve
 from hwgpt_gym.search_space import EMBED_DIM, NUM_CHOICES, Encoded, FloatArray
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
+
+MOST_BEAM: Final = 10_000
+"""The widest beam."""
 
 LEVELS: Final = tuple(range(10, 100, 10))
 """The limits of the evaluation, in per cent: quantiles of the cost over the search space."""
@@ -137,7 +141,18 @@ def evaluate(
         levels: The quantiles, in per cent.
         strict: As for :func:`answer`.
         progress: Called after every answer.
+
+    Raises:
+        ValueError: If an argument is not legal.
+        TypeError: If one is of a wrong kind.
     """
+    from hwgpt_gym.agents.amortised.policy import AmortisedPolicy
+
+    check_type("policy", policy, AmortisedPolicy, "an amortised policy, as load_pretrained('s') returns it")
+    check_integer("beam", beam, 1, MOST_BEAM)
+    devices = check_list("devices", devices, "devices")
+    levels = check_list("levels", levels, "quantiles in per cent")
+    metrics = check_list("metrics", metrics, "names of costs")
     regret, kept = np.empty((len(devices), len(levels))), np.empty((len(devices), len(levels)), dtype=np.bool_)
     names = []
     for row, device in enumerate(devices):

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.checks import check_integer, check_type
 from hwgpt_gym.console import floats
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.objective import BoundObjective, Limit, Objective
@@ -105,10 +105,11 @@ def recommend(
         >>> answer.choice.keeps_limits, bool(answer.regret < 0.01)
         (True, True)
     """
-    from hwgpt_gym.agents.amortised.evaluation import answer
+    from hwgpt_gym.agents.amortised.evaluation import MOST_BEAM, answer
     from hwgpt_gym.agents.amortised.weights import load_pretrained
 
-    check_integer("beam", beam, 1)
+    check_integer("beam", beam, 1, MOST_BEAM)
+    check_type("constraint", constraint, Mapping, "a dictionary of limits by cost")  # type: ignore[type-abstract]
     if not 1 <= len(constraint) <= SLOTS:
         raise ValueError(f"constraint must limit one or two costs, got {len(constraint)}: {list(constraint)}")
     bench = Benchmark(scale, device)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from hwgpt_gym.agents.agent import WIDEST
 from hwgpt_gym.agents.amortised.devices import UNSEEN, SyntheticDevices
 from hwgpt_gym.agents.amortised.features import BoolArray, Features, Float32Array
 from hwgpt_gym.agents.amortised.policy import CLOSED, HIDDEN, AmortisedPolicy, make_network
@@ -27,6 +28,7 @@ from hwgpt_gym.agents.checkpoint import CHECKPOINT, load_checkpoint, save_checkp
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.search_space import FIRST_LAYER, NOT_SET, FloatArray, get_search_space
+from hwgpt_gym.synthetic_devices import check_parents
 
 EPOCHS: Final = 2
 MINIBATCH: Final = 1_024
@@ -75,8 +77,10 @@ class AmortisedTraining:
 
     def __post_init__(self) -> None:
         get_search_space(self.scale)
-        for name, least in (("iterations", 1), ("problems", 1), ("seed", 0), ("hidden", 1)):
+        for name, least in (("iterations", 1), ("problems", 1), ("seed", 0)):
             check_integer(name, getattr(self, name), least)
+        check_integer("hidden", self.hidden, 1, WIDEST)
+        check_parents(self.exclude)
 
     def train(
         self,
@@ -102,6 +106,9 @@ class AmortisedTraining:
         path = None if folder is None else folder / CHECKPOINT
         if path is not None and path.is_file():
             run.load(path)
+        elif path is not None:
+            # At once: it says whose folder this is.
+            run.save(path)
         for iteration in range(run.iteration, self.iterations):
             progress(iteration + 1, run.iterate())
             if path is not None and (run.iteration % 5 == 0 or run.iteration == self.iterations):
@@ -120,7 +127,7 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-SHIPPED: Final = {"s": (100, 256), "m": (60, 128), "l": (40, 64)}
+SHIPPED: Final = {"s": (100, 256), "m": (60, 128), "l": (80, 256)}
 """Iterations and problems of the shipped policies; those of m and l begin with the weights of that of s."""
 
 

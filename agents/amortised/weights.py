@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 import torch
 
 from hwgpt_gym.agents.amortised.features import CONTEXT, WIDTH, Features
 from hwgpt_gym.agents.amortised.policy import AmortisedPolicy, make_network
+from hwgpt_gym.agents.tensor_files import digest_of, read_description
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import get_search_space
 
@@ -23,6 +25,38 @@ SCHEMA: Final = "hwgpt_gym.amortised_policy.v1"
 FOLDER: Final = Path(__file__).parent / "weights"
 _METADATA: Final = "hwgpt_gym_amortised_policy"
 _CENTRE, _DEVIATION = "features.centre", "features.deviation"
+_SECOND_LAYER: Final = "2.weight"
+
+
+@dataclass(frozen=True)
+class _Description:
+    """What a file says beside its weights.
+
+    Attributes:
+        scale: The search space.
+        hidden: Width of the hidden layers.
+        notes: What is known of the training.
+        sha256: The checksum of description and weights; of the weights alone in the first files.
+        schema: That of the file.
+
+    Raises:
+        ValueError: If something is not legal.
+    """
+
+    scale: str
+    hidden: int
+    notes: dict[str, Any]
+    sha256: str
+    schema: str = SCHEMA
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True}
+
+    def __post_init__(self) -> None:
+        get_search_space(self.scale)
+        check_integer("hidden", self.hidden, 1)
+
+    def checksum(self, tensors: Mapping[str, torch.Tensor]) -> str:
+        """Return what ``sha256`` has to be."""
+        return digest_of(asdict(self) | {"sha256": None}, tensors)
 
 
 def shipped_path(scale: str) -> Path:
@@ -34,7 +68,6 @@ def shipped_path(scale: str) -> Path:
     return FOLDER / f"policy_{get_search_space(scale).scale}.safetensors"
 
 
-@lru_cache
 def load_pretrained(scale: str) -> AmortisedPolicy:
     """Load the shipped policy of a scale; loaded once and shared.
 
@@ -42,7 +75,7 @@ def load_pretrained(scale: str) -> AmortisedPolicy:
         ValueError: If there is no such scale, or the file is damaged.
         FileNotFoundError: If the package was installed without it.
     """
-    return read_policy(shipped_path(scale))
+    return _load_once(shipped_path(scale))
 
 
 def save_policy(policy: AmortisedPolicy, path: str | os.PathLike[str], notes: Mapping[str, Any]) -> None:
@@ -58,13 +91,10 @@ def save_policy(policy: AmortisedPolicy, path: str | os.PathLike[str], notes: Ma
     tensors = {name: value.to(torch.float16).contiguous() for name, value in policy.network.state_dict().items()}
     standard = ((_CENTRE, policy.features.centre), (_DEVIATION, policy.features.deviation))
     tensors |= {name: torch.from_numpy(values.astype(np.float32)) for name, values in standard}
-    document = {
-        "schema": SCHEMA,
-        "scale": policy.space.scale,
-        "hidden": policy.network[0].out_features,
-        "notes": dict(notes),
-        "sha256": _digest(tensors),
-    }
+    # As a reader finds them: JSON has no tuples.
+    plain = json.loads(json.dumps(dict(notes)))
+    description = _Description(policy.space.scale, policy.network[0].out_features, plain, "")
+    document = asdict(description) | {"sha256": description.checksum(tensors)}
     content = save(tensors, metadata={_METADATA: json.dumps(document, sort_keys=True)})
     with replacing(path, parents=True) as temporary:
         temporary.write_bytes(content)
@@ -83,21 +113,23 @@ def read_policy(path: str | os.PathLike[str]) -> AmortisedPolicy:
         raise FileNotFoundError(f"there is no amortised policy at {path}")
     try:
         with safe_open(path, framework="pt") as file:
-            document = json.loads((file.metadata() or {}).get(_METADATA, "{}"))
+            description = read_description(path, (file.metadata() or {}).get(_METADATA, "{}"), _Description, SCHEMA)
+            # Before memory is taken for a network of the size that is claimed: the file holds its greatest layer.
+            if file.get_slice(_SECOND_LAYER).get_shape() != [description.hidden] * 2:
+                raise ValueError(f"{path} does not fit its description: hidden is not {description.hidden}")
             tensors: dict[str, torch.Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (SafetensorError, ValueError) as error:
+    except SafetensorError as error:
         raise ValueError(f"{path} is no amortised policy: {error}") from None
-    schema = document.get("schema") if isinstance(document, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
-    if document.get("sha256") != _digest(tensors):
-        raise ValueError(f"{path} is damaged: its weights do not have their checksum")
-    centre, deviation = (tensors.pop(name, torch.empty(0)).numpy().astype(np.float64) for name in (_CENTRE, _DEVIATION))
+    if description.sha256 not in (description.checksum(tensors), digest_of(None, tensors)):
+        raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise ValueError(f"{path} is damaged: not all of its weights are finite")
+    centre, deviation = (tensors.pop(name, torch.empty(0)).to(torch.float64).numpy() for name in (_CENTRE, _DEVIATION))
     if centre.shape != (CONTEXT,) or deviation.shape != (CONTEXT,):
         raise ValueError(f"{path} lacks what its {WIDTH} features are standardised by")
-    model = Benchmark(get_search_space(document["scale"]).scale, None).chain_model("perplexity")
+    model = Benchmark(description.scale, None).chain_model("perplexity")
     with torch.random.fork_rng():
-        network = make_network(int(document["hidden"]))
+        network = make_network(description.hidden)
     try:
         network.load_state_dict({name: value.to(torch.float32) for name, value in tensors.items()})
     except RuntimeError as error:
@@ -105,9 +137,4 @@ def read_policy(path: str | os.PathLike[str]) -> AmortisedPolicy:
     return AmortisedPolicy(Features(model, centre, deviation), network)
 
 
-def _digest(tensors: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name in sorted(tensors):
-        digest.update(name.encode())
-        digest.update(tensors[name].numpy().tobytes())
-    return digest.hexdigest()
+_load_once = lru_cache(read_policy)

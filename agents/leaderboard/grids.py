@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hwgpt_gym.agents import Agent
 from hwgpt_gym.agents.leaderboard.tasks import Task
-from hwgpt_gym.agents.problem import GREATEST_BUDGET
+from hwgpt_gym.agents.result import GREATEST_BUDGET
 from hwgpt_gym.checks import check_integer, check_list, check_type
 
 

@@ -77,7 +77,7 @@ def write_report(
     for submission in submissions:
         own = collect_submission(submission, {cell.task for cell in done}, set(table["agent"]))
         table = pandas.concat([table, own], ignore_index=True)
-    text = page.read_text(encoding="utf-8") if page.is_file() else _NEW_PAGE
+    text = _read_page(page)
     (page.parent / "figures").mkdir(parents=True, exist_ok=True)
     parts = [_head(chosen, table, folder, command or _command(chosen, folder, page))]
     for suite in chosen:
@@ -94,6 +94,25 @@ def write_report(
         table.to_parquet(temporary, index=False)
     write_text(page, text)
     return page
+
+
+def check_report(page: str | os.PathLike[str], submissions: Sequence[str | os.PathLike[str]] = ()) -> None:
+    """Check, before searches run, that a report can be written: that its page has markers, and submissions are there.
+
+    Raises:
+        ValueError: If not.
+    """
+    try:
+        replace_section(_read_page(Path(page)), SECTION, "")
+    except ValueError as error:
+        raise ValueError(f"{os.fspath(page)}: {error}") from None
+    for folder in submissions:
+        if not Path(folder).is_dir():
+            raise ValueError(f"a submission must be a folder of result files, {os.fspath(folder)!r} is none")
+
+
+def _read_page(page: Path) -> str:
+    return page.read_text(encoding="utf-8") if page.is_file() else _NEW_PAGE
 
 
 def _rows_of(cells: Sequence[Cell], table: pandas.DataFrame) -> pandas.DataFrame:

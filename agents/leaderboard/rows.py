@@ -6,6 +6,7 @@ the agent's choice is the best that it has seen, and its regret is that of the d
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
@@ -19,11 +20,13 @@ from hwgpt_gym.agents.leaderboard.grids import Cell
 from hwgpt_gym.agents.leaderboard.tasks import Task
 from hwgpt_gym.agents.result import SearchResult
 from hwgpt_gym.agents.validation import validate_result
+from hwgpt_gym.checks import echo
 from hwgpt_gym.files import replacing
 from hwgpt_gym.search_space import EMBED_DIM, FloatArray
 
 if TYPE_CHECKING:
     import pandas
+    import pyarrow
 
 CHECKPOINTS: Final = (10, 20, 50, 100, 200, 500, 1_000, 2_000, 5_000, 10_000, 20_000, 50_000, 100_000)
 """Numbers of evaluations after which regret is reported, up to the budget."""
@@ -35,6 +38,7 @@ _ROUNDING: Final = 1e-9
 _CACHE: Final = "rows-1.parquet"
 """What was checked already; the number rises with every change of the columns."""
 
+_CHECKSUM: Final = b"hwgpt_gym_sha256"
 _TABLES: Final = (_CACHE, "leaderboard.parquet")
 
 
@@ -147,7 +151,7 @@ def collect(
     import pandas
 
     folder = Path(folder)
-    known = {} if not (folder / _CACHE).is_file() else _read_cache(folder / _CACHE)
+    known = _read_cache(folder / _CACHE)
     rows, fresh = [], False
     for cell in cells:
         path = cell.path(folder)
@@ -164,8 +168,7 @@ def collect(
         rows.append(row)
         progress()
     if fresh:
-        with replacing(folder / _CACHE) as temporary:
-            pandas.DataFrame(list(known.values())).to_parquet(temporary)
+        _write_cache(folder / _CACHE, list(known.values()))
     return pandas.DataFrame(rows).drop(columns=["file", "written"])
 
 
@@ -198,6 +201,8 @@ def collect_submission(
         if result.agent in taken:
             raise ValueError(f"{path} is of an agent {result.agent!r}, which the leaderboard has: give it another name")
         seeds = runs.setdefault((result.task, result.agent, result.budget), set())
+        if result.seed >= 2**63:
+            raise ValueError(f"{path} has the seed {echo(result.seed)}, a table holds less than 2**63")
         if result.seed in seeds:
             raise ValueError(f"{path} is of the same task, agent, budget and seed {result.seed} as another file")
         rows.append(make_row(known[result.task], result.agent, len(seeds), result) | {"submitted": True})
@@ -205,8 +210,29 @@ def collect_submission(
     return pandas.DataFrame(rows)
 
 
-def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
+def _write_cache(path: Path, rows: list[dict[str, Any]]) -> None:
     import pandas
+    import pyarrow.parquet
 
-    rows = pandas.read_parquet(path)
-    return {str(row["file"]): {str(key): row[key] for key in row} for row in rows.to_dict("records")}
+    table = pyarrow.Table.from_pandas(pandas.DataFrame(rows))
+    with replacing(path) as temporary:
+        metadata = {**(table.schema.metadata or {}), _CHECKSUM: _checksum(table)}
+        pyarrow.parquet.write_table(table.replace_schema_metadata(metadata), temporary)
+
+
+def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
+    """Return what was checked already: nothing if the file is missing or damaged, since all of it can be made again."""
+    import pyarrow.parquet
+
+    try:
+        table = pyarrow.parquet.read_table(path)
+        # The first ones have no checksum.
+        if (table.schema.metadata or {}).get(_CHECKSUM, _checksum(table)) != _checksum(table):
+            return {}
+        return {str(row["file"]): {str(key): row[key] for key in row} for row in table.to_pandas().to_dict("records")}
+    except (pyarrow.ArrowException, OSError, ValueError, KeyError):
+        return {}
+
+
+def _checksum(table: pyarrow.Table) -> bytes:
+    return hashlib.sha256(repr((table.column_names, table.to_pylist())).encode()).hexdigest().encode()

@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from hwgpt_gym.agents.agent import Agent, run_search
+from hwgpt_gym.agents.agent import WIDEST, Agent, run_search
 from hwgpt_gym.agents.problem import Callback, SearchProblem
 from hwgpt_gym.agents.warm_start import MOST_SAMPLES
 from hwgpt_gym.checks import check_between, check_integer
@@ -73,7 +73,7 @@ class PPO(Agent):
     def __post_init__(self) -> None:
         for name in ("num_envs", "n_steps", "n_epochs", "hidden_size", "checkpoints"):
             if getattr(self, name) is not None:
-                check_integer(name, getattr(self, name), 1)
+                check_integer(name, getattr(self, name), 1, WIDEST if name == "hidden_size" else None)
         if self.batch_size is not None:
             check_integer("batch_size", self.batch_size, 2)
         check_integer("warm_start", self.warm_start, 0, MOST_SAMPLES)
@@ -83,12 +83,8 @@ class PPO(Agent):
         for name, high in (("entropy_start", 10.0), ("entropy_end", 10.0), ("gae_lambda", 1.0)):
             if getattr(self, name) is not None:
                 check_between(name, getattr(self, name), 0.0, high)
-        sizes = (self.batch_size, self.num_envs, self.n_steps)
-        if None not in sizes and self.batch_size > self.num_envs * self.n_steps:  # type: ignore[operator]
-            raise ValueError(
-                f"batch_size must be at most num_envs * n_steps = {self.num_envs * self.n_steps}, "  # type: ignore[operator]
-                f"got {self.batch_size}"
-            )
+        if self.batch_size is not None and self.num_envs is not None and self.n_steps is not None:
+            check_minibatches(self.num_envs * self.n_steps, self.batch_size, self.masked)
 
     def resolve(self, problem: SearchProblem) -> PPO:
         """Return this agent with the tuned value of the problem's scale for every setting that is ``None``."""
@@ -122,6 +118,26 @@ class PPO(Agent):
         from hwgpt_gym.agents.ppo.training import train
 
         return train(problem, asdict(self.resolve(problem)), masked=self.masked, tensorboard=tensorboard)
+
+
+def check_minibatches(decisions: int, batch_size: int, masked: bool) -> None:
+    """Check that the decisions between two updates can be divided into minibatches.
+
+    Args:
+        decisions: Their number, ``num_envs * n_steps``.
+        batch_size: Those of a minibatch; the last one has the rest.
+        masked: Whether the algorithm is sb3-contrib's, whose advantages of a single decision are no numbers.
+
+    Raises:
+        ValueError: If they cannot.
+    """
+    if batch_size > decisions:
+        raise ValueError(f"batch_size must be at most num_envs * n_steps = {decisions}, got {batch_size}")
+    if masked and decisions % batch_size == 1:
+        raise ValueError(
+            f"batch_size must not leave one of the num_envs * n_steps = {decisions} decisions for the last minibatch, "
+            f"got {batch_size}"
+        )
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.agents.agent import WIDEST
 from hwgpt_gym.agents.amortised.devices import UNSEEN
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
-from hwgpt_gym.checks import check_between, check_integer, echo
+from hwgpt_gym.checks import check_between, check_integer, check_list, check_type, echo
 from hwgpt_gym.devices import DEVICES
 from hwgpt_gym.metrics import COST_METRICS, get_metric
 from hwgpt_gym.onboarding.devices import get_device
@@ -93,8 +94,9 @@ class ContextualPPO:
             raise ValueError(f"metrics must name one or two costs, got {echo(self.metrics)}")
         for metric in self.metrics:
             get_metric(metric, COST_METRICS)
-        for name in ("evaluations", "num_envs", "n_epochs", "hidden_size"):
+        for name in ("evaluations", "num_envs", "n_epochs"):
             check_integer(name, getattr(self, name), 1)
+        check_integer("hidden_size", self.hidden_size, 1, WIDEST)
         decisions = get_search_space(self.scale).num_decisions
         if self.n_steps is None:
             object.__setattr__(self, "n_steps", decisions)
@@ -167,9 +169,15 @@ def evaluate(
     Raises:
         ValueError: If the policy has no context, or limits cannot be kept.
     """
+    from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.objective import Objective
     from hwgpt_gym.optimum import solve
 
+    check_type("policy", policy, Policy, "a contextual policy")
+    devices, levels = check_list("devices", devices, "devices"), check_list("levels", levels, "quantiles")
+    for level in levels:
+        check_between("levels", level, 0.0, 1.0)
+    metrics = check_list("metrics", metrics, "names of costs")
     benches = [Benchmark(policy.space.scale, device) for device in devices]
     objectives = [Objective(dict.fromkeys(metrics, f"p{100 * level:g}")) for level in levels]
     bounds = [objective.bind(bench) for bench in benches for objective in objectives]

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from hwgpt_gym.agents.agent import Agent
+from hwgpt_gym.agents.agent import WIDEST, Agent
+from hwgpt_gym.agents.ppo.agent import check_minibatches
 from hwgpt_gym.agents.problem import SearchProblem
 from hwgpt_gym.checks import check_between, check_integer
 
@@ -41,10 +42,10 @@ class EditPPO(Agent):
     hidden_size: int = 64
 
     def __post_init__(self) -> None:
-        for name in ("num_envs", "n_steps", "n_epochs", "max_steps", "hidden_size"):
+        for name in ("num_envs", "n_steps", "n_epochs", "max_steps"):
             check_integer(name, getattr(self, name), 1)
-        if check_integer("batch_size", self.batch_size, 2) > self.num_envs * self.n_steps:
-            raise ValueError(f"batch_size must be at most num_envs * n_steps, got {self.batch_size}")
+        check_integer("hidden_size", self.hidden_size, 1, WIDEST)
+        check_minibatches(self.num_envs * self.n_steps, check_integer("batch_size", self.batch_size, 2), masked=True)
         check_between("learning_rate", self.learning_rate, 0.0, 1.0, open_low=True)
         check_between("entropy", self.entropy, 0.0, 10.0)
         check_between("gamma", self.gamma, 0.0, 1.0)

@@ -6,7 +6,6 @@ Nothing in it is executed on loading.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -16,7 +15,8 @@ from typing import Any, ClassVar, Final
 
 import torch
 
-from hwgpt_gym.checks import check_integer
+from hwgpt_gym.agents.tensor_files import digest_of, read_description
+from hwgpt_gym.checks import check_integer, check_type
 from hwgpt_gym.devices import get_device
 from hwgpt_gym.files import replacing
 from hwgpt_gym.objective import Objective
@@ -60,6 +60,7 @@ class Description:
         # A profile need not be on the machine that reads the policy; whoever evaluates there names a device.
         if "device" in self.notes and not self.notes.get("device_content"):
             get_device(self.notes["device"])
+        check_type("the note 'settings'", self.notes.get("settings", {}), dict, "a dictionary")
         if "objective" in self.notes:
             Objective.from_dict(self.notes["objective"])
 
@@ -85,7 +86,7 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, to
         raise ValueError(f"{path} is no file")
     try:
         with safe_open(path, framework="pt") as file:
-            description = _parse(path, (file.metadata() or {}).get(_METADATA, "{}"))
+            description = read_description(path, (file.metadata() or {}).get(_METADATA, "{}"), Description, SCHEMA)
             # Before memory is taken for a network of the size that is claimed: the file holds its greatest layer.
             size = file.get_slice(_SECOND_LAYER).get_shape()
             if size != [description.hidden_size] * 2:
@@ -95,33 +96,10 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, to
         raise ValueError(f"{path} is no policy: {error}") from None
     if description.sha256 is not None and description.sha256 != _digest(description, weights):
         raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
+    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
+        raise ValueError(f"{path} is damaged: not all of its weights are finite")
     return description, weights
 
 
-def _parse(path: object, text: str) -> Description:
-    from pydantic import TypeAdapter, ValidationError
-
-    try:
-        content = json.loads(text)
-    except (ValueError, RecursionError):
-        content = None
-    schema = content.get("schema") if isinstance(content, dict) else None
-    if schema != SCHEMA:
-        raise ValueError(f"{path} has the schema {schema!r}, this version reads {SCHEMA!r}")
-    try:
-        return TypeAdapter(Description).validate_json(text)
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{path} is damaged: {where}{': ' * bool(where)}{message}") from None
-    except (TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: its notes hold {error}") from None
-
-
 def _digest(description: Description, weights: Mapping[str, torch.Tensor]) -> str:
-    digest = hashlib.sha256(json.dumps(asdict(description) | {"sha256": None}, sort_keys=True).encode())
-    for name in sorted(weights):
-        digest.update(name.encode())
-        digest.update(weights[name].numpy().tobytes())
-    return digest.hexdigest()
+    return digest_of(asdict(description) | {"sha256": None}, weights)

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
+from hwgpt_gym.agents.agent import WIDEST
 from hwgpt_gym.agents.optuna_search import make_study
 from hwgpt_gym.agents.ppo.agent import PPO, tuned_hyperparameters
 from hwgpt_gym.agents.ppo.study_record import best_settings, read_record
 from hwgpt_gym.agents.problem import SearchProblem, small_seed
 from hwgpt_gym.agents.workers import single_threaded_pool
 from hwgpt_gym.benchmark import Benchmark
-from hwgpt_gym.checks import check_integer, echo
+from hwgpt_gym.checks import check_integer, check_list, echo
 from hwgpt_gym.files import seal, write_text
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import get_device
@@ -100,6 +101,8 @@ class Study:
         for name in ("trials", "startup", "budget", "seeds", "finalists", "final_budget", "final_seeds"):
             check_integer(name, getattr(self, name), 1)
         check_integer("seed", self.seed, 0)
+        for size in check_list("hidden_sizes", self.hidden_sizes, "widths"):
+            check_integer("hidden_sizes", size, 1, WIDEST)
         if BASELINE["hidden_size"] not in self.hidden_sizes:
             raise ValueError(f"hidden_sizes must contain {BASELINE['hidden_size']}, got {echo(self.hidden_sizes)}")
         if self.transferred is not None and set(self.transferred) != set(BASELINE):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from hwgpt_gym.checks import echo
 from hwgpt_gym.files import check_seal, read_json
@@ -44,12 +45,31 @@ def read_transfer(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise ValueError(f"{path} is no record of a finished study: {error}") from None
 
 
+@dataclass(frozen=True)
+class _Trial:
+    """What a record says of settings that were tried."""
+
+    number: int
+    settings: dict[str, Any]
+    value: float
+    runs: list[dict[str, Any]]
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "forbid", "strict": True, "allow_inf_nan": False}
+
+
 def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return what a file holds, if it is an undamaged object of JSON."""
+    """Return what a file holds, if it is an undamaged object of JSON whose trials are such."""
+    from pydantic import TypeAdapter, ValidationError
+
     record = read_json(path, Path(path).read_bytes())
     check_seal(path, record)
     if not isinstance(record, dict):
         raise ValueError(f"it holds {echo(record)}")
+    try:
+        for stage in ("trials", "finals"):
+            TypeAdapter(list[_Trial]).validate_python(record.get(stage, []))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise ValueError(f"{stage}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     return record
 
 

@@ -15,7 +15,6 @@ from hwgpt_gym.cli.options import (
     Json,
     Scale,
     Seed,
-    check_at_least,
 )
 from hwgpt_gym.console import make_table, messages, output, print_json
 from hwgpt_gym.files import check_destination
@@ -64,14 +63,16 @@ def table(
     Example: hwgpt-gym amortised table --scale s --beam 16
     """
     from hwgpt_gym.agents.amortised import UNSEEN, evaluate
-    from hwgpt_gym.agents.amortised.evaluation import draw_heat_map
+    from hwgpt_gym.agents.amortised.evaluation import MOST_BEAM, draw_heat_map
     from hwgpt_gym.style import save_figure
 
     for width in beam:
-        check_at_least("--beam", width)
+        check_integer("--beam", width, 1, MOST_BEAM)
     if plot:
         check_destination(plot, PICTURES, name="--plot")
     policy, metrics = _load(scale, model), tuple(metric or ("latency_ms",))
+    if len(set(metrics)) < len(metrics):
+        raise ValueError(f"--metric names {metrics[0]} twice")
     levels = range(check_integer("--from", first, 1, 10), 100, 10)
     found = {width: evaluate(policy, width, device or UNSEEN, metrics, levels, strict) for width in beam}
     if plot:
@@ -110,7 +111,8 @@ def nearest(
     """
     from hwgpt_gym.agents.amortised.baselines import evaluate_nearest
 
-    check_at_least("--count", count)
+    check_integer("--count", count, 1, 10**6)
+    check_integer("--seed", seed, 0)
     policy = _load(scale, model)
     found = evaluate_nearest(policy, count, seed=seed)
     if as_json:
@@ -132,9 +134,10 @@ def profiled(
     Example: hwgpt-gym amortised profiled --profiles 3
     """
     from hwgpt_gym.agents.amortised.baselines import evaluate_profiled
+    from hwgpt_gym.agents.amortised.evaluation import MOST_BEAM
 
-    check_at_least("--profiles", profiles)
-    check_at_least("--beam", beam)
+    check_integer("--profiles", profiles, 1, 10_000)
+    check_integer("--beam", beam, 1, MOST_BEAM)
     policy = _load(scale, model)
     found = evaluate_profiled(policy, profiles, beam)
     if as_json:
@@ -177,7 +180,10 @@ def curves(
     from hwgpt_gym.agents.amortised.evaluation import LEVELS
     from hwgpt_gym.style import save_figure
 
-    agents = dict(_rival(text) for text in agent)
+    rivals = [_rival(text) for text in agent]
+    agents = dict(rivals)
+    if len(agents) < len(rivals):
+        raise ValueError(f"--agent names {', '.join(agents)}, and one of them twice")
     check_destination(picture, PICTURES, name="PICTURE")
     policy = _load(scale, model)
     own = {beam: evaluate(policy, beam).regret.ravel() for beam in (1, 16)}
@@ -225,15 +231,16 @@ def curves(
 def _rival(text: str) -> tuple[str, tuple[int, int]]:
     """Read AGENT=BUDGET:SEEDS."""
     from hwgpt_gym.agents import make_agent
+    from hwgpt_gym.agents.result import GREATEST_BUDGET
 
     name, _, numbers = text.partition("=")
     budget, _, seeds = numbers.partition(":")
-    if not (budget.isdecimal() and seeds.isdecimal()):
+    if not (numbers.isascii() and budget.isdigit() and seeds.isdigit()):
         raise ValueError(f"--agent must be AGENT=BUDGET:SEEDS, such as local_search=1000:3, got {echo(text)}")
     if make_agent(name).multi_objective:
         raise ValueError(f"--agent must have one objective, {name} has several")
-    check_at_least("the budget of --agent", int(budget))
-    check_at_least("the seeds of --agent", int(seeds))
+    check_integer("the budget of --agent", int(budget), 1, GREATEST_BUDGET)
+    check_integer("the seeds of --agent", int(seeds), 1, 1_000)
     return name, (int(budget), int(seeds))
 
 

@@ -19,6 +19,7 @@ from typing import Annotated, Final
 
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli import (
     amortised,
     demo,
@@ -108,8 +109,8 @@ def run(arguments: Sequence[str]) -> int:
 
     Returns:
         The exit code: 0; 1 if the command did not reach what it should, or the machine failed it (a full disk, a
-        missing library, a closed pipe); 2 for wrong input; 130 after Ctrl-C, 143 after SIGTERM. All but 0 and closed
-        pipes say why in one line on standard error.
+        missing library, too little memory, a closed pipe); 2 for wrong input; 130 after Ctrl-C, 143 after SIGTERM. All
+        but 0 and closed pipes say why in one line on standard error.
     """
     try:
         code = app(args=list(arguments), prog_name="hwgpt-gym", standalone_mode=False)
@@ -154,8 +155,13 @@ def _report(error: Exception) -> int:
     # Typer has a click of its own from 0.26 on and uses the installed one before: its errors have no fixed class.
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
+        from pydantic import ValidationError
+
         message, context = format_message(), getattr(error, "ctx", None)
         # Without a message it is a group without a command, whose help is on show already.
+        # Newer versions of Typer let Pydantic convert numbers, whose message lacks what was given.
+        if isinstance(error.__cause__, ValidationError):
+            message += f", got {echo(error.__cause__.errors()[0]['input'])}"
         if message:
             _complain(f"{message} (see {context.command_path if context else 'hwgpt-gym'} --help)")
         return WRONG_INPUT
@@ -167,6 +173,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, OSError) and (error.filename is not None or error.errno is not None):
         _complain(f"{error.strerror}: {error.filename}" if error.filename is not None else error.strerror or str(error))
         return WRONG_INPUT if error.errno in _WRONG_PATHS else FAILED
+    if isinstance(error, MemoryError):
+        _complain(f"there is not enough memory: {error}" if str(error) else "there is not enough memory")
+        return FAILED
     if isinstance(error, ValueError | FileNotFoundError):
         _complain(str(error))
         return WRONG_INPUT

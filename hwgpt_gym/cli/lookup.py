@@ -6,15 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.completion import complete_devices
 from hwgpt_gym.cli.options import (
+    MOST_SAMPLES,
     Device,
     DeviceScale,
     Json,
     Name,
     Scale,
     Seed,
-    check_at_least,
     make_benchmark,
     refuse_options,
 )
@@ -89,9 +90,9 @@ def space(
 
     Example: hwgpt-gym space --scale s --device h100
     """
-    if not scale:
+    if scale is None:
         refuse_options(context, ("device",), "with --scale")
-    chosen = [get_search_space(scale)] if scale else list(SEARCH_SPACES.values())
+    chosen = [get_search_space(scale)] if scale is not None else list(SEARCH_SPACES.values())
     rows: list[dict[str, Any]] = [
         {
             "scale": item.scale,
@@ -105,9 +106,9 @@ def space(
         }
         for item in chosen
     ]
-    spread = _spread(scale, device) if scale else {}
+    spread = _spread(scale, device) if scale is not None else {}
     if as_json:
-        print_json({**rows[0], "device": device, "metrics": spread} if scale else rows)
+        print_json({**rows[0], "device": device, "metrics": spread} if spread else rows)
         return
     cells = [
         (
@@ -121,7 +122,7 @@ def space(
     ]
     columns = ("scale", "architectures", "decisions", "embed_dim", "n_layer", "n_head", "mlp_ratio", "bias")
     output.print(make_table("Search spaces", columns, cells, right=(1, 2)))
-    if scale:
+    if spread:
         levels = list(next(iter(spread.values())))
         cells = [
             (METRICS[key].label, *(format_metric(key, row[level]) for level in levels)) for key, row in spread.items()
@@ -165,7 +166,7 @@ def query(
     architecture = Architecture.from_string(name)
     bench = Benchmark(architecture.scale, device)
     encoded = architecture.encode()
-    check_at_least("--seed", seed, 0)
+    check_integer("--seed", seed, 0)
     arrays = bench.measure(encoded, np.random.default_rng(seed)) if measure else bench.evaluate(encoded)
     names = [item.name for item in bench.devices]
     values: dict[str, Any] = {
@@ -217,8 +218,8 @@ def sample(
     """
     import numpy as np
 
-    check_at_least("--number", number)
-    check_at_least("--seed", seed, 0)
+    check_integer("--number", number, 1, MOST_SAMPLES)
+    check_integer("--seed", seed, 0)
     if not as_json:
         refuse_options(context, ("device",), "with --json")
     bench = make_benchmark(scale, device)

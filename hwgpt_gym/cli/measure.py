@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.completion import complete_scale
 from hwgpt_gym.cli.options import Json, Seed
 from hwgpt_gym.console import make_table, messages, output, print_json
@@ -114,8 +115,7 @@ def fit(
     from hwgpt_gym.fitting.fit import fit_surrogates
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
-    if folder is not None and folder.exists() and not folder.is_dir():
-        raise ValueError(f"--output must be a folder, {str(folder)!r} is a file")
+    _check_folder(folder)
     measurements = load_dataset(dataset)
     scales = _scales_of(measurements, scale)
     with _status() as show:
@@ -139,6 +139,8 @@ def errors(
     from hwgpt_gym.fitting.held_out_errors import write_errors
     from hwgpt_gym.onboarding.surrogates import ERRORS_FILE
 
+    if path is not None:
+        check_destination(path, (".json",), name="--output")
     measurements = load_dataset(dataset)
     with _status() as show:
         written = write_errors(measurements, list(measurements), path or ERRORS_FILE, show)
@@ -166,6 +168,8 @@ def worlds(
     from hwgpt_gym.fitting.world_fit import fit_worlds
     from hwgpt_gym.surrogates.store import WEIGHTS_FOLDER
 
+    check_integer("--seed", seed, 0)
+    _check_folder(folder)
     measurements = load_dataset(dataset)
     with _status() as show:
         drawn = fit_worlds(measurements, folder or WEIGHTS_FOLDER, _scales_of(measurements, scale), seed, show)
@@ -200,6 +204,20 @@ def report(
     with _status() as show:
         scores = write_report(measurements, page, show)
     output.print(f"{len(scores)} scores: {page}", soft_wrap=True)
+
+
+def _check_folder(folder: Path | None) -> None:
+    """Check that files can be written to a folder, before the work; it is made if it does not exist.
+
+    Raises:
+        ValueError: If it is a file, or nothing can be written there.
+    """
+    if folder is None:
+        return
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"--output must be a folder, {str(folder)!r} is a file")
+    folder.mkdir(parents=True, exist_ok=True)
+    check_destination(folder / "weights", name="a file of --output")
 
 
 def _scales_of(dataset: Dataset, scale: list[str] | None) -> list[str]:

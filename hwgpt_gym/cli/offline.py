@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.measure import dataset_app
-from hwgpt_gym.cli.options import DEFAULT_CONSTRAINT, Constraint, Device, Scale, Seed, check_at_least, parse_constraints
+from hwgpt_gym.cli.options import DEFAULT_CONSTRAINT, Constraint, Device, Scale, Seed, parse_constraints
 from hwgpt_gym.console import output
 
 
@@ -33,15 +34,17 @@ def minari(
 
     Example: hwgpt-gym dataset minari hwgpt/a6000 --builder random --builder optimal --episodes 100
     """
-    from hwgpt_gym.agents.offline import BUILDERS, write_minari
+    from hwgpt_gym.agents.offline import BUILDERS, check_recording, write_minari
 
-    check_at_least("--episodes", episodes)
-    check_at_least("--seed", seed, 0)
+    check_integer("--seed", seed, 0)
     if folder:
         os.environ["MINARI_DATASETS_PATH"] = str(folder.resolve())
     limits = parse_constraints(constraint)
-    for name in builder or BUILDERS:
-        dataset_id = f"{namespace}/{name}-v0"
+    datasets = {name: f"{namespace}/{name}-v0" for name in builder or BUILDERS}
+    # All before the first one is written.
+    for name, dataset_id in datasets.items():
+        check_recording(dataset_id, name, episodes)
+    for name, dataset_id in datasets.items():
         dataset = write_minari(dataset_id, name, episodes, device=device, scale=scale, constraint=limits, seed=seed)
         output.print(f"{dataset_id}: {dataset.total_episodes:,} episodes, {dataset.total_steps:,} steps")
 

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.certainty import WorldsOption, certainty_document, certainty_table
 from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
+    MOST_SAMPLES,
     PICTURES,
     Budget,
     Confidence,
@@ -24,13 +26,22 @@ from hwgpt_gym.cli.options import (
     PenaltyForm,
     Seed,
     Weight,
-    check_at_least,
     limit_rows,
     make_benchmark,
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, limits_in_words, make_table, messages, output, print_json, warn
+from hwgpt_gym.console import (
+    floats,
+    format_metric,
+    limits_in_words,
+    make_table,
+    messages,
+    output,
+    print_json,
+    print_wide,
+    warn,
+)
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -116,7 +127,7 @@ def pareto(
 
     from hwgpt_gym.optimum import pareto_front
 
-    check_at_least("--rows", number)
+    check_integer("--rows", number, 1)
     if as_json:
         refuse_options(context, ("number",), "without --json, which prints the whole front")
     if csv:
@@ -146,7 +157,7 @@ def pareto(
     ]
     title = f"Exact Pareto front of scale {bench.scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
     columns = [*(METRICS[key].label for key in metric), "architecture"]
-    output.print(make_table(title, columns, rows, right=range(len(metric))))
+    print_wide(make_table(title, columns, rows, right=range(len(metric))))
 
 
 def _front_row(front: ParetoFront, i: int) -> dict[str, Any]:
@@ -188,8 +199,8 @@ def plot_front(
     from hwgpt_gym.optimum import pareto_front, solve
     from hwgpt_gym.style import new_figure, save_figure
 
-    check_at_least("--samples", samples)
-    check_at_least("--seed", seed, 0)
+    check_integer("--samples", samples, 1, MOST_SAMPLES)
+    check_integer("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, DEFAULT_PENALTY, None), make_benchmark(scale, device)
     best = solve(bench, objective) if objective.constraints else None
@@ -235,8 +246,8 @@ def plot_values(
     from hwgpt_gym.agents import SearchProblem
     from hwgpt_gym.agents.ppo.value_figure import record_values, save_value_figure, shown_records
 
-    check_at_least("--budget", budget)
-    check_at_least("--seed", seed, 0)
+    check_integer("--budget", budget, 1)
+    check_integer("--seed", seed, 0)
     check_destination(picture, PICTURES, name="PICTURE")
     objective, bench = make_objective(constraint, penalty, weight), make_benchmark(scale, device)
     problem = SearchProblem(bench, objective, budget, seed)

@@ -90,6 +90,9 @@ Target = Annotated[float, typer.Option("--target", help="The regret to reach, in
 Folder = Annotated[
     Path | None, typer.Option("--output", "-o", help="The run folder; by default a new one in runs/.", metavar="FOLDER")
 ]
+MOST_SAMPLES: Final = 10**6
+"""Architectures that a command draws at most: what it makes of them is in memory at once."""
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 
@@ -109,6 +112,8 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
     constraints: dict[str, float | str] = {}
     for text in items:
         metric, equals, limit = (part.strip() for part in text.partition("="))
+        if text.lower() == "none":
+            raise ValueError(f"--constraint none stands alone, got {echo(items)}")
         if not (metric and equals and limit):
             raise ValueError(
                 f"--constraint must be METRIC=LIMIT, such as latency_ms=p30 or latency_ms=20, got {echo(text)}"
@@ -162,16 +167,6 @@ def refuse_options(context: typer.Context, options: Iterable[str], why: str) -> 
         source = context.get_parameter_source(name)
         if source is not None and source.name == "COMMANDLINE":
             raise ValueError(f"{flags[name]} is taken only {why}")
-
-
-def check_at_least(option: str, value: int, least: int = 1) -> None:
-    """Check a number that counts something.
-
-    Raises:
-        ValueError: If it is too small.
-    """
-    if value < least:
-        raise ValueError(f"{option} must be at least {least}, got {value}")
 
 
 def check_known(option: str, value: str, legal: Iterable[str]) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.checks import check_extra
+from hwgpt_gym.checks import check_extra, check_integer
 from hwgpt_gym.cli.completion import AMORTISED, CONTEXTUAL, complete_device, complete_trainable, trainable_agents
 from hwgpt_gym.cli.options import (
     DEFAULT_CONSTRAINT,
     DEFAULT_PENALTY,
     INTERRUPTED,
+    MOST_SAMPLES,
     Confidence,
     Constraint,
     Device,
@@ -24,7 +26,6 @@ from hwgpt_gym.cli.options import (
     Seed,
     Target,
     Weight,
-    check_at_least,
     check_known,
     make_benchmark,
     make_objective,
@@ -88,14 +89,14 @@ def train(
         others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {CONTEXTUAL}")
         metrics = ["latency_ms"] if metric is None else metric
-        _train_contextual(scale or "s", metrics, 170_000 if budget is None else budget, seed, folder)
+        _train_contextual("s" if scale is None else scale, metrics, 170_000 if budget is None else budget, seed, folder)
         return
     if metric is not None:
         raise ValueError(f"--metric is taken only by the agent {CONTEXTUAL}: others take --constraint")
     if agent == AMORTISED:
         others = ("device", "constraint", "penalty", "weight", "confidence", "target", "tensorboard")
         refuse_options(context, others, f"by other agents than {AMORTISED}")
-        _train_amortised(scale or "s", budget, seed, folder)
+        _train_amortised("s" if scale is None else scale, budget, seed, folder)
         return
     objective = make_objective(constraint, penalty, weight, confidence)
     benchmark = make_benchmark(scale, device)
@@ -108,21 +109,19 @@ def train(
 
 
 def _train_contextual(scale: str, metrics: Sequence[str], budget: int, seed: int, folder: Path | None) -> None:
-    import json
-    from contextlib import nullcontext
     from dataclasses import asdict
 
-    from hwgpt_gym.agents.checkpoint import CHECKPOINT
     from hwgpt_gym.agents.ppo.contextual import ContextualPPO, evaluate
     from hwgpt_gym.agents.runs.interrupts import Interrupts
-    from hwgpt_gym.agents.runs.run import POLICY, run_folder
+    from hwgpt_gym.agents.runs.run import POLICY
 
     settings = ContextualPPO(scale=scale, metrics=tuple(metrics), evaluations=budget, seed=seed)
-    description = json.dumps({"agent": CONTEXTUAL, "settings": asdict(settings)}, indent=2) + "\n"
-    goes_on = folder is not None and (folder / CHECKPOINT).is_file()
-    claimed = nullcontext(folder or Path()) if goes_on else run_folder(CONTEXTUAL, description, folder)
     progress = show_progress("architectures", budget, 50)
-    with claimed as path, progress as show, Interrupts(lambda: None) as interrupts:
+    with (
+        _training_folder(CONTEXTUAL, asdict(settings), folder) as path,
+        progress as show,
+        Interrupts(lambda: None) as interrupts,
+    ):
         policy = settings.train(
             lambda built, reward: show(built, f"mean reward {reward:.4f}"), path, lambda: interrupts.came
         )
@@ -134,17 +133,30 @@ def _train_contextual(scale: str, metrics: Sequence[str], budget: int, seed: int
     output.print(f"\nPolicy: {path / POLICY}", soft_wrap=True)
 
 
+def _training_folder(agent: str, settings: dict[str, Any], folder: Path | None) -> AbstractContextManager[Path]:
+    """Give the folder of a training: the given one if it holds a checkpoint to go on from, else one that is claimed."""
+    import json
+
+    from hwgpt_gym.agents.checkpoint import CHECKPOINT
+    from hwgpt_gym.agents.runs.run import run_folder
+
+    if folder is not None and (folder / CHECKPOINT).is_file():
+        return nullcontext(folder)
+    return run_folder(agent, json.dumps({"agent": agent, "settings": settings}, indent=2) + "\n", folder)
+
+
 def _train_amortised(scale: str, budget: int | None, seed: int, folder: Path | None) -> None:
     from dataclasses import asdict
 
     from hwgpt_gym.agents.amortised.training import shipped_training
     from hwgpt_gym.agents.amortised.weights import load_pretrained, save_policy
-    from hwgpt_gym.agents.runs.run import POLICY
+    from hwgpt_gym.agents.runs.run import POLICY, RUNS
 
     settings = shipped_training(scale, budget, seed)
-    path = folder or Path("runs") / f"{AMORTISED}-{scale}-{seed}"
+    folder = folder or RUNS / f"{AMORTISED}-{scale}-{seed}"
     start = None if scale == "s" else load_pretrained("s")
-    with show_progress("iterations", settings.iterations, settings.iterations) as show:
+    progress = show_progress("iterations", settings.iterations, settings.iterations)
+    with _training_folder(AMORTISED, asdict(settings), folder) as path, progress as show:
         policy = settings.train(path, lambda done, regret: show(done, f"mean regret {regret:.5f}"), start)
     given = {name: value for name, value in asdict(settings).items() if value is not None}
     save_policy(policy, path / POLICY, {"settings": given, "start": "" if start is None else "s"})
@@ -175,7 +187,7 @@ def evaluate(
     from hwgpt_gym.agents.ppo.policy import Policy
     from hwgpt_gym.agents.runs.run import POLICY
 
-    check_at_least("--episodes", episodes)
+    check_integer("--episodes", episodes, 1, MOST_SAMPLES)
     path = model / POLICY if model.is_dir() else model
     if not path.is_file():
         raise ValueError(f"{str(path)!r} is no file: MODEL must be a policy that train wrote, or its run folder")

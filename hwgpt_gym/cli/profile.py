@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from hwgpt_gym.checks import check_between, check_choice, check_integer
 from hwgpt_gym.cli import profile_reports
-from hwgpt_gym.cli.options import INTERRUPTED, Json, Scale, Seed, check_at_least
+from hwgpt_gym.cli.options import INTERRUPTED, Json, Scale, Seed, refuse_options
 from hwgpt_gym.cli.profile_reports import ProfileFile, describe_profile, print_profile, print_remarks
 from hwgpt_gym.console import make_table, messages, output, print_json
+from hwgpt_gym.files import check_destination
 
 if TYPE_CHECKING:
     from hwgpt_gym.onboarding.backends import Backend
@@ -32,6 +34,7 @@ FIT_EVERY = 10.0
 
 @profile_app.command("plan")
 def plan(
+    context: typer.Context,
     scale: Scale = "s",
     number: Annotated[int, typer.Option("--number", "-k", help="How many architectures to fit, at least 3.")] = 20,
     checks: Annotated[int, typer.Option("--checks", help="How many more to check the fit with.")] = 8,
@@ -49,6 +52,9 @@ def plan(
     """
     from hwgpt_gym.onboarding.plan import check_plan, make_plan
 
+    check_destination(path, (".json",), name="--output")
+    if names:
+        refuse_options(context, ("scale", "number", "checks"), "without --architecture")
     made = check_plan(names) if names else make_plan(scale, number, checks)
     made.save(path)
     output.print(
@@ -99,12 +105,14 @@ def run(
 
     Example: hwgpt-gym profile run plan.json --output log.jsonl --minutes 10
     """
-    from hwgpt_gym.checks import check_choice
-    from hwgpt_gym.onboarding.measure import measure
+    from hwgpt_gym.onboarding.measure import MOST_MINUTES, measure
     from hwgpt_gym.onboarding.plan import Plan
 
+    check_destination(log_path, name="--output")
+    check_between("--minutes", minutes, 0.0, MOST_MINUTES, open_low=True)
     for option, value in (("--batch", batch), ("--sequence", sequence), ("--threads", threads)):
-        check_at_least(option, value)
+        check_integer(option, value, 1)
+    check_integer("--seed", seed, 0)
     check_choice("--backend", backend, ("torch", "onnxruntime", "command"))
     check_choice("--protocol", protocol, ("auto", "models", "layers", "both"))
     check_choice("--workload", workload, ("prefill", "decode"))
@@ -159,10 +167,10 @@ def _backend(plan: Plan, backend: str, command: str | None, conditions: dict[str
         return OnnxRuntimeBackend(**conditions)
     from hwgpt_gym.onboarding.backends import processor_name
     from hwgpt_gym.onboarding.command_backend import CommandBackend
-    from hwgpt_gym.onboarding.records import Conditions
+    from hwgpt_gym.onboarding.records import make_conditions
 
     about = {"backend": "command", "backend_version": command, "processor": processor_name()}
-    return CommandBackend(str(command), Conditions.model_validate({**conditions, **about}))
+    return CommandBackend(str(command), make_conditions(**conditions, **about))
 
 
 @contextmanager
@@ -199,6 +207,7 @@ def watching(plan: Plan, minutes: float) -> Iterator[Callable[[Progress], None]]
 
 @profile_app.command("fit")
 def fit(
+    context: typer.Context,
     plan_path: Annotated[Path | None, typer.Argument(help="The plan.", metavar="[PLAN")] = None,
     log_path: Annotated[Path | None, typer.Argument(help="Its log.", metavar="LOG]")] = None,
     measurements: Annotated[
@@ -232,15 +241,17 @@ def fit(
     from hwgpt_gym.onboarding.records import read_log
 
     if clock is not None:
-        from hwgpt_gym.checks import check_choice
-
         check_choice("--clock", clock, ("cpu", "cuda", "wall", "kernels"))
-    if path.suffix != SUFFIX:
-        raise ValueError(f"--output must end in {SUFFIX!r}, got {str(path)!r}")
-    if (measurements is None) == (plan_path is None or log_path is None):
+    check_destination(path, (SUFFIX,), name="--output")
+    if len({plan_path is None, log_path is None, measurements is not None}) > 1:
         raise ValueError("give either PLAN and LOG, or --measurements")
-    name = name or path.stem.lower()
+    if measurements is not None:
+        refuse_options(context, ("clock",), "with PLAN and LOG: a table does not say which it was")
+    if add:
+        refuse_options(context, ("name", "label"), "without --add: the profile that is there has them")
+    name = path.stem.lower() if name is None else name
     check_name(name)
+    known = load_profile(path) if add else None
     if measurements is not None:
         scales = fit_table(measurements)
     else:
@@ -250,11 +261,11 @@ def fit(
         log = read_log(log_path, made)
         print_remarks(log.remarks)
         scales = {made.scale: fit_log(made, log, clock)}  # type: ignore[arg-type]
-    if add:
-        profile = add_scales(load_profile(path), scales)
+    if known is not None:
+        profile = add_scales(known, scales)
     else:
         processor = next(iter(scales.values())).conditions.processor
-        profile = DeviceProfile(name, label or processor or name, scales)
+        profile = DeviceProfile(name, processor or name if label is None else label, scales)
     profile.save(path)
     if as_json:
         print_json(describe_profile(profile))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.cli.options import Json
+from hwgpt_gym.cli.options import PICTURES, Json
 from hwgpt_gym.console import make_table, messages, output, print_json
+from hwgpt_gym.files import check_destination
 
 if TYPE_CHECKING:
     from hwgpt_gym.onboarding.profile import DeviceProfile
@@ -113,6 +114,8 @@ def show(
     """
     from hwgpt_gym.onboarding.profile import load_profile
 
+    if picture:
+        check_destination(picture, PICTURES, name="--output")
     profile = load_profile(path)
     if as_json:
         print_json(describe_profile(profile))
@@ -145,6 +148,10 @@ def evaluate(
     from hwgpt_gym.onboarding.evaluation import evaluate as score
     from hwgpt_gym.onboarding.figures import save_evaluation_figure
 
+    if table:
+        check_destination(table, (".csv",), name="--output")
+    if picture:
+        check_destination(picture, PICTURES, name="--picture")
     with messages.status("reading") as status:
         scores = score(load_dataset(dataset), scale, progress=status.update)
     if table:

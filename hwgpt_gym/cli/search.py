@@ -28,7 +28,7 @@ from hwgpt_gym.cli.options import (
     make_benchmark,
     make_objective,
 )
-from hwgpt_gym.console import floats, make_table, messages, output, print_json
+from hwgpt_gym.console import floats, make_table, messages, output, print_json, print_wide
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.search_space import Architecture
 
@@ -90,6 +90,7 @@ def search(
             spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
             print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
         else:
+            output.print(summary.found.architecture, style="bold", soft_wrap=True)
             output.print(summary_table(summary, agent))
             output.print(f"\n{summary.evaluations:,} evaluations in {summary.seconds:.1f} s")
             for name, value in ratio.items():
@@ -107,6 +108,8 @@ def _settings(agent: str, texts: Sequence[str]) -> dict[str, Any]:
         name, sign, value = text.partition("=")
         if not sign:
             raise ValueError(f"--set must be NAME=VALUE, such as warm_start=16, got {echo(text)}")
+        if name in settings:
+            raise ValueError(f"--set gives {echo(name)} twice")
         try:
             settings[name] = json.loads(value)
         except (ValueError, RecursionError):
@@ -192,9 +195,9 @@ def validate(
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret", "task")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
+    print_wide(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
 
 
 def _cell(value: object) -> str:

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.cli.completion import complete_metric
 from hwgpt_gym.cli.lookup import SeveralDevices
-from hwgpt_gym.cli.options import Scale, Seed, check_at_least
+from hwgpt_gym.cli.options import Scale, Seed
 from hwgpt_gym.console import output
 from hwgpt_gym.files import check_destination
 
@@ -36,8 +37,8 @@ def table(
     from hwgpt_gym.benchmark import Benchmark
     from hwgpt_gym.interop.dataframe import write_parquet
 
-    check_at_least("--number", number)
-    check_at_least("--seed", seed, 0)
+    check_integer("--number", number, 1, 10**7)
+    check_integer("--seed", seed, 0)
     check_destination(path, (".parquet",), name="--output")
     bench = Benchmark(scale, device)
     encoded = bench.space.sample(np.random.default_rng(seed), number)

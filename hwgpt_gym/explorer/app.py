@@ -111,7 +111,7 @@ def _connect_controls(app: Dash, explorer: Explorer) -> None:
             try:
                 value = _value(trigger, given, more)
                 state = before if value is None else act(explorer, before, _ACTIONS[trigger], value)
-            except (ValueError, TypeError, KeyError) as error:
+            except (ValueError, TypeError, LookupError, OverflowError) as error:
                 state, wrong = before, [sentence_of(error)]
         optima, problems = explorer.optima(state)
         return {
@@ -160,6 +160,8 @@ def _value(trigger: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> A
         # Lines of limits and marks of what was taken stand for nothing that could be chosen.
         return given[trigger]["points"][0].get("customdata")
     if trigger == "flip":
+        if None in (more["decision"], more["choice"]):
+            raise ValueError("there is no such decision to change")
         return int(more["decision"]) - 1, more["choice"]
     if trigger == "add":
         return more["text"]

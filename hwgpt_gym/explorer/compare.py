@@ -9,7 +9,7 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Final
 
-from hwgpt_gym.checks import echo
+from hwgpt_gym.checks import check_path, check_type, echo
 from hwgpt_gym.explorer.state import MOST_COMPARED, Compared, clean_label
 from hwgpt_gym.search_space import Architecture, read_architecture
 
@@ -29,6 +29,7 @@ def read_text(text: str) -> list[Compared]:
     Raises:
         ValueError: If a line is no architecture, or there is none; the message names it.
     """
+    check_type("text", text, str, "a text")
     if len(text) > _LONGEST_TEXT:
         raise ValueError(f"at most {_LONGEST_TEXT:,} characters can be read, got {len(text):,}")
     try:
@@ -48,7 +49,7 @@ def read_path(path: str | os.PathLike[str]) -> list[Compared]:
         FileNotFoundError: If nothing is there.
         ValueError: If it is none of these.
     """
-    file = Path(path)
+    file = check_path("path", path)
     if file.is_dir():
         file = file / "summary.json"
         if not file.is_file():
@@ -61,7 +62,12 @@ def read_path(path: str | os.PathLike[str]) -> list[Compared]:
         return _read_result(file)
     if file.name == "summary.json":
         return _read_summary(file)
-    return read_text(file.read_text(encoding="utf-8"))
+    try:
+        return read_text(file.read_text(encoding="utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError(f"{file} is neither a result nor text") from None
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
 
 
 def read_upload(name: str, content: bytes) -> list[Compared]:
@@ -74,15 +80,20 @@ def read_upload(name: str, content: bytes) -> list[Compared]:
     Raises:
         ValueError: As :func:`read_path`.
     """
+    check_type("name", name, str, "a name")
+    check_type("content", content, bytes, "bytes")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / (PurePath(name.replace("\\", "/")).name or "file")
+        # Of a run it is not known in which folder it was.
+        file = Path(folder) / "run" / (PurePath(name.replace("\\", "/")).name or "file")
         try:
+            file.parent.mkdir()
             file.write_bytes(content)
             return read_path(file)
-        except UnicodeDecodeError:
-            raise ValueError(f"{file.name} is neither a result nor text") from None
         except OSError as error:
             raise ValueError(f"{file.name} cannot be read: {error.strerror}") from None
+        except ValueError as error:
+            # Its name is not that of the temporary file.
+            raise ValueError(str(error).replace(str(file), file.name)) from None
 
 
 def _read_result(file: Path) -> list[Compared]:

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 import numpy as np
 
 from hwgpt_gym.benchmark import Benchmark
+from hwgpt_gym.checks import check_list
 from hwgpt_gym.devices import DEVICES, Device
 from hwgpt_gym.explorer.limit_index import Combinations, LimitIndex
 from hwgpt_gym.explorer.state import MOST_DEVICES, Compared, State, check_device_at, read_query, sentence_of
@@ -105,7 +106,7 @@ class Explorer:
         scale: str | None = None,
         compared: Sequence[Compared] = (),
     ) -> None:
-        shown = [get_device(device) for device in devices]
+        shown = [get_device(device) for device in check_list("devices", devices, "devices")]
         self.devices: dict[str, Device] = dict(DEVICES)
         for name in registered_devices():
             with suppress(ValueError):  # A damaged profile is not shown; it is said where it is asked for.
@@ -119,7 +120,11 @@ class Explorer:
         self.lock = RLock()
         for device in shown:
             self.bench(scale, device.name)
-        self.default = State(scale=scale, devices=names, compared=tuple(compared))
+        self.default = State(
+            scale=scale,
+            devices=names,
+            compared=tuple(check_list("compared", compared, "architectures with their names")),
+        )
 
     def bench(self, scale: str, device: str) -> Benchmark:
         """Return the benchmark of a device."""

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 from typing import Final
 
+from hwgpt_gym.checks import LONGEST_ECHO, echo
 from hwgpt_gym.onboarding.backends import Run
 from hwgpt_gym.onboarding.onnx_backend import OnnxFiles
 from hwgpt_gym.onboarding.records import Conditions, Timing
@@ -30,9 +31,12 @@ class CommandBackend:
     warms_up = False
 
     def __init__(self, command: str, conditions: Conditions) -> None:
-        self._arguments = shlex.split(command)
+        try:
+            self._arguments = shlex.split(command)
+        except ValueError as error:
+            raise ValueError(f"command is no command line ({error}), got {echo(command)}") from None
         if not any(key in command for key in ("{name}", "{onnx}")):
-            raise ValueError(f"command must contain {{name}} or {{onnx}}, got {command!r}")
+            raise ValueError(f"command must contain {{name}} or {{onnx}}, got {echo(command)}")
         self.conditions = conditions
         self._files = OnnxFiles(conditions) if "{onnx}" in command else None
 
@@ -45,12 +49,14 @@ class CommandBackend:
 
 def _call(arguments: list[str]) -> list[Timing]:
     try:
-        done = subprocess.run(arguments, capture_output=True, text=True, timeout=COMMAND_TIMEOUT, check=False)
+        done = subprocess.run(
+            arguments, capture_output=True, encoding="utf-8", errors="replace", timeout=COMMAND_TIMEOUT, check=False
+        )
     except subprocess.TimeoutExpired:
         raise RuntimeError(f"{arguments[0]} was not done after {COMMAND_TIMEOUT:.0f} s") from None
     if done.returncode:
         last = (done.stderr.strip() or done.stdout.strip() or "nothing").splitlines()[-1]
-        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode} and said: {last}")
+        raise RuntimeError(f"{arguments[0]} ended with code {done.returncode} and said: {last[:LONGEST_ECHO]}")
     try:
         times = [float(word) for word in done.stdout.split()]
     except ValueError:

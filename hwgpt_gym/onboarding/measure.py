@@ -12,10 +12,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias, get_args
 
 import numpy as np
 
+from hwgpt_gym.checks import check_between, check_choice, check_integer
 from hwgpt_gym.onboarding.backends import Backend, LayerBackend, Run
 from hwgpt_gym.onboarding.coordinates import encoded_coordinates, log_costs
 from hwgpt_gym.onboarding.plan import EVERYWHERE, Plan
@@ -28,6 +29,8 @@ Protocol: TypeAlias = Literal["auto", "models", "layers", "both"]
 
 FULL_ROUNDS: Final = 2
 """Rounds that visit all."""
+
+MOST_MINUTES: Final = 1e6
 
 MAX_FAILURES: Final = 3
 """Failures in a row after which an architecture is left out."""
@@ -93,8 +96,9 @@ def measure(
         ValueError: If the log is of another plan or of other conditions, an argument is not legal, or no architecture
             of a width can be measured.
     """
-    if not 0.0 < minutes < float("inf"):
-        raise ValueError(f"minutes must be positive and finite, got {minutes!r}")
+    check_between("minutes", minutes, 0.0, MOST_MINUTES, open_low=True)
+    check_choice("protocol", protocol, get_args(Protocol))
+    check_integer("seed", seed, 0)
     what = default_protocol(backend.conditions, backend) if protocol == "auto" else protocol
     if what in ("layers", "both") and not isinstance(backend, LayerBackend):
         raise ValueError(f"the backend {backend.conditions.backend!r} cannot time layers: use the protocol 'models'")

@@ -12,6 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.onboarding.plan import Plan, width_of
 from hwgpt_gym.onboarding.records import Clock, Visit
@@ -159,25 +160,13 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, Measurements
         ValueError: If a column is missing, or a row holds no architecture or a cost that is not positive and finite;
             the message names the line.
     """
-    with Path(path).open(encoding="utf-8-sig", newline="") as file:
+    # What is no UTF-8 is no name either, and is said with its line.
+    with Path(path).open(encoding="utf-8-sig", errors="replace", newline="") as file:
         reader = csv.DictReader(file)
-        columns = reader.fieldnames or []
-        metrics = [key for key in DEVICE_METRICS if key in columns]
-        if "architecture" not in columns or not metrics:
-            raise ValueError(
-                f"{path} must have the columns 'architecture' and {' or '.join(map(repr, DEVICE_METRICS))}, "
-                f"got {list(columns)}"
-            )
-        found: dict[str, dict[str, dict[Architecture, list[float]]]] = {}
-        for row in reader:
-            try:
-                architecture = Architecture.from_string((row["architecture"] or "").strip())
-                for metric in metrics:
-                    if text := (row[metric] or "").strip():
-                        own = found.setdefault(architecture.scale, {}).setdefault(metric, {})
-                        own.setdefault(architecture, []).append(_cost(metric, text))
-            except ValueError as error:
-                raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
+        try:
+            found = _read_rows(reader)
+        except (ValueError, csv.Error) as error:
+            raise ValueError(f"{path}, line {reader.line_num}: {error}") from None
     if not found:
         raise ValueError(f"{path} holds no measurement")
     return {
@@ -187,13 +176,30 @@ def read_table(path: str | os.PathLike[str]) -> dict[str, dict[str, Measurements
     }
 
 
+def _read_rows(reader: csv.DictReader[str]) -> dict[str, dict[str, dict[Architecture, list[float]]]]:
+    """Return the costs by scale, metric and architecture."""
+    columns = reader.fieldnames or []
+    metrics = [key for key in DEVICE_METRICS if key in columns]
+    if "architecture" not in columns or not metrics:
+        legal = " or ".join(map(repr, DEVICE_METRICS))
+        raise ValueError(f"there must be the columns 'architecture' and {legal}, got {echo(list(columns))}")
+    found: dict[str, dict[str, dict[Architecture, list[float]]]] = {}
+    for row in reader:
+        architecture = Architecture.from_string((row["architecture"] or "").strip())
+        for metric in metrics:
+            if text := (row[metric] or "").strip():
+                own = found.setdefault(architecture.scale, {}).setdefault(metric, {})
+                own.setdefault(architecture, []).append(_cost(metric, text))
+    return found
+
+
 def _cost(metric: str, text: str) -> float:
     try:
         value = float(text)
     except ValueError:
         value = np.nan
     if not 0.0 < value < np.inf:
-        raise ValueError(f"{metric} must be a positive finite number, got {text!r}")
+        raise ValueError(f"{metric} must be a positive finite number, got {echo(text)}")
     return value
 
 

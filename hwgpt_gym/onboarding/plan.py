@@ -11,17 +11,18 @@ import hashlib
 import itertools
 import json
 import os
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hwgpt_gym.checks import check_integer, echo
-from hwgpt_gym.files import write_text
+from hwgpt_gym.checks import check_integer, check_list, echo
+from hwgpt_gym.files import read_json, write_text
 from hwgpt_gym.onboarding.coordinates import WIDTHS, encoded_coordinates, log_costs, uniform_architectures
 from hwgpt_gym.onboarding.prior import LEVEL, Prior, make_prior
 from hwgpt_gym.search_space import (
@@ -157,7 +158,7 @@ class Plan:
                 raise ValueError(f"the plan is of scale {space.scale!r}, its architecture {name} is of scale {scale!r}")
         if tuple(width_of(name) for name in self.references) != space.embed_dims:
             raise ValueError(f"the plan's references must be of the widths {space.embed_dims}, one each")
-        repeated = [name for name in self.measured if self.measured.count(name) > 1]
+        repeated = [name for name, times in Counter(self.measured).items() if times > 1]
         if repeated:
             raise ValueError(f"the plan names an architecture twice: {repeated[0]}")
 
@@ -192,22 +193,18 @@ class Plan:
             FileNotFoundError: If there is no file.
             ValueError: If it is no plan, or one of another version.
         """
-        text = Path(path).read_text(encoding="utf-8")
-        try:
-            document = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is no plan: {error}") from error
+        document = read_json(path, Path(path).read_bytes())
         version = document.pop("plan_version", None) if isinstance(document, dict) else None
         if version != PLAN_VERSION:
-            raise ValueError(f"{path} is no plan of version {PLAN_VERSION}, it says {version!r}")
+            raise ValueError(f"{path} is no plan of version {PLAN_VERSION}, it says {echo(version)}")
         keys = {item.name for item in fields(cls)}
         if set(document) != keys:
-            raise ValueError(f"{path}: a plan has {sorted(keys)}, got {echo(sorted(document))}")
+            raise ValueError(f"{path} is no plan: one has {sorted(keys)}, got {echo(sorted(document))}")
         try:
-            names: dict[str, Any] = {key: value if key == "scale" else tuple(value) for key, value in document.items()}
-            return cls(**names)
+            lists = {key: tuple(check_list(key, document[key], "names")) for key in document if key != "scale"}
+            return cls(scale=document.get("scale"), **lists)
         except (TypeError, ValueError) as error:
-            raise ValueError(f"{path}: {error}") from error
+            raise ValueError(f"{path} is no plan: {error}") from error
 
 
 def check_plan(names: Sequence[str]) -> Plan:
@@ -227,16 +224,16 @@ def make_plan(scale: str, k: int = 20, checks: int = 8, metric: str = "latency_m
 
     Args:
         scale: The search space.
-        k: How many architectures to fit, at least 3.
-        checks: How many further ones to check the fit with.
+        k: How many architectures to fit, from 3 to 1,500.
+        checks: How many further ones to check the fit with, at most 1,500.
         metric: The cost to measure; which architectures tell most depends on it a little.
 
     Raises:
         ValueError: If an argument is not legal.
     """
     space = get_search_space(scale)
-    check_integer("k", k, WIDTHS)
-    check_integer("checks", checks, 0)
+    check_integer("k", k, WIDTHS, POOL)
+    check_integer("checks", checks, 0, POOL)
     pool = plan_pool(space)
     chosen = space.decode(pool[design(space, make_prior(metric, scale), pool, k)])
     taken = {str(item) for item in chosen}

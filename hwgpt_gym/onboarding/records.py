@@ -16,6 +16,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.onboarding.plan import Plan
 from hwgpt_gym.search_space import Architecture
 
@@ -53,10 +54,10 @@ class Conditions(Record):
     """
 
     workload: Literal["prefill", "decode"] = "prefill"
-    batch_size: int = Field(default=1, ge=1)
+    batch_size: int = Field(default=1, ge=1, le=65_536)
     sequence_length: int = Field(default=128, ge=1, le=1024)
     precision: str = "float32"
-    threads: int = Field(default=0, ge=0)
+    threads: int = Field(default=0, ge=0, le=1024)
     backend: str = "table"
     backend_version: str = ""
     compiled: bool = False
@@ -73,6 +74,18 @@ class Conditions(Record):
             f"{unit} batch {self.batch_size} × {self.sequence_length} tokens, {self.precision}, {self.mlp} MLP, "
             f"{backend}{threads}{where}"
         )
+
+
+def make_conditions(**values: Any) -> Conditions:
+    """Return the conditions of some values, those of an argument or an option.
+
+    Raises:
+        ValueError: If one is not legal; the message names it.
+    """
+    try:
+        return Conditions.model_validate(values)
+    except ValidationError as error:
+        raise ValueError(f"of the conditions, {explain(error)}") from None
 
 
 class Header(Record):
@@ -212,7 +225,7 @@ def best_clock(log: Log) -> Clock:
 def _parse(line: bytes, plan: Plan) -> Header | Visit | Pass | Failure:
     try:
         document: Any = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ValueError("it is truncated or no JSON") from None
     kind = next((key for key in _KINDS if isinstance(document, dict) and key in document), None)
     if kind is None:
@@ -220,7 +233,7 @@ def _parse(line: bytes, plan: Plan) -> Header | Visit | Pass | Failure:
     try:
         record = _KINDS[kind].model_validate(document)
     except ValidationError as error:
-        raise ValueError(f"{document[kind]}: {explain(error)}") from None
+        raise ValueError(f"{echo(document[kind])}: {explain(error)}") from None
     if kind != "plan":
         architecture = Architecture.from_string(document[kind])
         if architecture.scale != plan.scale:
@@ -232,7 +245,7 @@ def explain(error: ValidationError) -> str:
     """Say in a line what is wrong with a document."""
     first = error.errors()[0]
     place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}, got {first['input']!r}"
+    return f"{place}: {first['msg']}, got {echo(first['input'])}"
 
 
 def _check_same(path: str | os.PathLike[str], known: Conditions, new: Conditions, whose: str) -> None:

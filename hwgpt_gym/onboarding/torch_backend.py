@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from hwgpt_gym.analytic import VOCABULARY_SIZE, params
+from hwgpt_gym.checks import check_integer
 from hwgpt_gym.onboarding.backends import Run, processor_name, timed
 from hwgpt_gym.onboarding.coordinates import uniform_architectures
-from hwgpt_gym.onboarding.records import Conditions, Timing
+from hwgpt_gym.onboarding.records import Timing, make_conditions
 from hwgpt_gym.search_space import get_search_space
 
 if TYPE_CHECKING:
@@ -80,24 +81,22 @@ class TorchBackend:
             raise ValueError(f"kernels are timed with target 'cuda' only, got {target!r}")
         if workload == "decode" and sequence_length > 1024 - DECODED:
             raise ValueError(f"to decode, at most {1024 - DECODED} tokens can be cached, got {sequence_length}")
-        torch.set_num_threads(threads)
         self._kernels = kernels
         cuda = target == "cuda"
-        self.conditions = Conditions.model_validate(
-            {
-                "workload": workload,
-                "batch_size": batch_size,
-                "sequence_length": sequence_length,
-                "precision": precision,
-                "threads": threads,
-                "backend": "torch",
-                "backend_version": torch.__version__,
-                "compiled": compiled,
-                "mlp": mlp,
-                "target": target,
-                "processor": torch.cuda.get_device_name() if cuda else processor_name(),
-            }
+        self.conditions = make_conditions(
+            workload=workload,
+            batch_size=batch_size,
+            sequence_length=sequence_length,
+            precision=precision,
+            threads=threads,
+            backend="torch",
+            backend_version=torch.__version__,
+            compiled=compiled,
+            mlp=mlp,
+            target=target,
+            processor=torch.cuda.get_device_name() if cuda else processor_name(),
         )
+        torch.set_num_threads(check_integer("threads", threads, 1))
         space = get_search_space(scale)
         largest = int(params(space, uniform_architectures(space), mlp=self.conditions.mlp).max())
         generator = torch.Generator().manual_seed(0)

@@ -129,6 +129,13 @@ def test_the_callback_sees_progress_and_may_stop() -> None:
         ("ppo", {"warm_start": 10_001}, "warm_start"),
         ("ppo", {"gae_lambda": 1.1}, "gae_lambda"),
         ("ppo", {"num_envs": 2, "n_steps": 5, "batch_size": 11}, "at most num_envs"),
+        ("ppo", {"hidden_size": 10**6}, "hidden_size must be an integer from 1 to 8192, got 1000000"),
+        # The mean of one advantage is no deviation: sb3-contrib's policy would become not a number.
+        ("maskable_ppo", {"num_envs": 3, "n_steps": 27, "batch_size": 40}, "must not leave one of the num_envs"),
+        ("edit_ppo", {"num_envs": 3, "n_steps": 3, "batch_size": 4}, "must not leave one of the num_envs"),
+        ("edit_ppo", {"num_envs": 2, "n_steps": 2, "batch_size": 5}, "at most num_envs"),
+        ("amortised_beam", {"beam": 10**9}, "beam must be an integer from 1 to 10000"),
+        ("finetuned_ppo", {"beam": 10**9}, "beam must be an integer from 0 to 10000"),
         ("maskable_ppo", {"clip_range": "wide"}, "clip_range"),
         ("ppo", {"learning_rte": 0.1}, "has no setting 'learning_rte'"),
         ("pppo", {}, "did you mean 'ppo'"),

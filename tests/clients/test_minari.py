@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from clients.support import client, optimum
 
+from hwgpt_gym.agents import offline
 from hwgpt_gym.agents.offline import BUILDERS, write_minari
 from hwgpt_gym.cli.app import run
 
@@ -69,12 +72,35 @@ def test_other_devices_scales_and_limits(tmp_path: Path) -> None:
         np.testing.assert_array_equal(one.actions, other.actions)
 
 
+def test_what_somebody_else_recorded_meanwhile_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(os.environ["MINARI_DATASETS_PATH"])
+    record = offline._record
+
+    def slow(*arguments: Any) -> Any:
+        (folder / "hwgpt" / "both-v0" / "data").mkdir(parents=True)
+        return record(*arguments)
+
+    monkeypatch.setattr(offline, "_record", slow)
+    with pytest.raises(ValueError, match="there is a dataset 'hwgpt/both-v0' already"):
+        write_minari("hwgpt/both-v0", "optimal", 3, seed=2)
+    assert [path.name for path in (folder / "hwgpt" / "both-v0").rglob("*")] == ["data"]
+    assert not list(folder.glob(".recording-*"))
+    shutil.rmtree(folder / "hwgpt" / "both-v0")
+
+
 def test_wrong_input_is_said_and_leaves_nothing() -> None:
     before = sorted(minari.list_local_datasets())
     with pytest.raises(ValueError, match="there is a dataset 'hwgpt/a6000/random-v0' already"):
         write_minari("hwgpt/a6000/random-v0", "random", 3)
     with pytest.raises(ValueError, match="did you mean 'random'"):
         write_minari("hwgpt/x-v0", "rndom", 3)
+    for builder in (["random"], None):
+        with pytest.raises(ValueError, match="unknown builder"):
+            write_minari("hwgpt/x-v0", builder, 3)  # type: ignore[arg-type]
+    for name in ("random", "hwgpt/../x-v0", "/x-v0", 5):
+        with pytest.raises(ValueError, match="dataset_id must be a name such as"):
+            write_minari(name, "random", 3)  # type: ignore[arg-type]
+    assert run(["dataset", "minari", "hwgpt/x", "--builder", "random", "--builder", "rndom"]) == 2
     with pytest.raises(ValueError, match="unknown metric 'latency'"):
         write_minari("hwgpt/x-v0", "random", 3, constraint={"latency": 1.0})
     assert sorted(minari.list_local_datasets()) == before

@@ -295,10 +295,13 @@ def test_the_command_line_recommends_and_scores(capsys, tmp_path):
     for wrong in (["table", "--from", "11"], ["curves", "x.png", "-a", "local_search=9"], ["nearest", "--count", "0"]):
         assert cli.run(["amortised", *wrong]) == cli.WRONG_INPUT
     capsys.readouterr()
-    assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path)]) == 0
-    assert (tmp_path / "policy.safetensors").is_file()
+    assert cli.run(["train", "--agent", "amortised", "--budget", "512", "--output", str(tmp_path / "run")]) == 0
+    assert (tmp_path / "run" / "policy.safetensors").is_file()
     assert (
-        cli.run(["amortised", "table", "--beam", "1", "--model", str(tmp_path / "policy.safetensors"), "--json"]) == 0
+        cli.run(
+            ["amortised", "table", "--beam", "1", "--model", str(tmp_path / "run" / "policy.safetensors"), "--json"]
+        )
+        == 0
     )
     assert cli.run(["train", "--agent", "amortised", "--device", "h100"]) == cli.WRONG_INPUT
     assert "--device is taken only by other agents" in capsys.readouterr().err
@@ -318,6 +321,37 @@ def test_curves_count_evaluations_and_go_on(tmp_path, monkeypatch):
         assert curves.evaluations_to(agent, last) == first
         assert curves.median_evaluations_to(agent, np.array([last])) == first
         assert curves.evaluations_to(agent, -1.0) is None
+
+
+def test_curves_take_no_file_of_another_search_for_their_own(tmp_path):
+    search_curves("s", {"random_search": (20, 1)}, devices=("a6000",), levels=(50,), folder=tmp_path)
+    (path,) = tmp_path.iterdir()
+    other = tmp_path / path.name.replace("-p50-", "-p30-")
+    path.rename(other)
+    with pytest.raises(ValueError, match="is of another search, or of other surrogates: delete it"):
+        search_curves("s", {"random_search": (20, 1)}, devices=("a6000",), levels=(30,), folder=tmp_path)
+    # One that ends by itself keeps what it found.
+    curves = search_curves("s", {"exact": (20, 1)}, devices=("a6000",), levels=(50,))
+    assert curves.regret["exact"].shape == (1, 1, 20)
+    np.testing.assert_allclose(curves.regret["exact"], 0.0, atol=1e-9)
+
+
+def test_trainings_claim_their_folder(tmp_path, capsys):
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    (folder / "policy.safetensors").write_text("of somebody else")
+    command = ["train", "--agent", "amortised", "--budget", "512", "--output"]
+    assert cli.run([*command, str(folder)]) == cli.WRONG_INPUT
+    assert "must be a new or an empty folder" in capsys.readouterr().err
+    assert (folder / "policy.safetensors").read_text() == "of somebody else"
+    own = tmp_path / "own"
+    assert cli.run([*command, str(own)]) == 0
+    names = ["checkpoint.safetensors", "config.json", "policy.safetensors"]
+    assert sorted(path.name for path in own.iterdir()) == names
+    before = (own / "policy.safetensors").read_bytes()
+    assert cli.run([*command, str(own)]) == 0
+    assert (own / "policy.safetensors").read_bytes() == before
+    assert json.loads((own / "config.json").read_text())["agent"] == "amortised"
 
 
 def test_stored_solutions_are_optima_and_the_nearest_is_asked():

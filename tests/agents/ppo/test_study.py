@@ -104,10 +104,15 @@ def test_another_record_is_not_overwritten(path: Path, tmp_path: Path) -> None:
         run_study(replace(STUDY, budget=61), path, workers=1)
     assert path.read_text(encoding="utf-8") == before
     other = tmp_path / "other.json"
-    other.write_text("[]", encoding="utf-8")
-    with pytest.raises(ValueError, match="no record of a study"):
-        run_study(STUDY, other, workers=1)
-    assert other.read_text(encoding="utf-8") == "[]"
+    record = json.loads(before)
+    del record["sha256"]
+    trial = record["trials"][0]
+    trials: list[Any] = [5, [5], [{**trial, "value": "1"}], [{**trial, "number": None}], [{**trial, "settings": []}]]
+    for content in ([], *({**record, "trials": wrong} for wrong in trials), {**record, "finals": {}}):
+        other.write_text(json.dumps(content), encoding="utf-8")
+        with pytest.raises(ValueError, match="no record of a study"):
+            run_study(STUDY, other, workers=1)
+        assert json.loads(other.read_text(encoding="utf-8")) == content
 
 
 @pytest.mark.parametrize(
@@ -115,6 +120,7 @@ def test_another_record_is_not_overwritten(path: Path, tmp_path: Path) -> None:
     [
         ({"trials": 0}, "trials must be an integer of at least 1, got 0"),
         ({"devices": ()}, "at least one device"),
+        ({"hidden_sizes": (64, -3)}, "hidden_sizes must be an integer from 1 to 8192, got -3"),
         ({"hidden_sizes": (32,)}, r"hidden_sizes must contain 64, got \(32,\)"),
         ({"devices": ("a6001",)}, "a6000"),
         ({"transferred": {"num_envs": 8}}, "transferred must have the settings"),

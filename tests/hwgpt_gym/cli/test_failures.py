@@ -32,8 +32,14 @@ def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         "agents.ppo.contextual_training.train",
         "agents.leaderboard.execute.run_leaderboard",
         "agents.leaderboard.page.write_report",
+        "agents.offline.write_minari",
         "agents.ppo.study.run_study",
         "dataset.measurements.load_dataset",
+        "onboarding.fit.fit_table",
+        "onboarding.measure.measure",
+        "onboarding.plan.make_plan",
+        "onboarding.profile.load_profile",
+        "onboarding.torch_backend.TorchBackend",
         "envs.pictures.save_architecture",
         "interop.dataframe.write_parquet",
         # Last, so that the modules above were loaded before.
@@ -44,6 +50,7 @@ def no_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
+    (tmp_path / "file.md").touch()
     return tmp_path
 
 
@@ -72,6 +79,18 @@ def complaint(capsys: pytest.CaptureFixture[str], *arguments: str, code: int = c
         (["study", "--output", "record.txt"], "must end in .json"),
         (["surrogates", "report", "--page", "page.md"], "does not exist"),
         (["surrogates", "fit", "--output", "file"], "must be a folder"),
+        (["surrogates", "worlds", "--output", "file"], "must be a folder"),
+        (["surrogates", "errors", "--output", "missing/errors.json"], "in no folder that exists"),
+        (["profile", "plan", "--output", "missing/plan.json"], "in no folder that exists"),
+        (["profile", "run", "plan.json", "--output", "missing/log.jsonl"], "in no folder that exists"),
+        (["profile", "run", "plan.json", "--output", "folder"], "is a folder"),
+        (["profile", "fit", "--measurements", "file", "-o", "missing/a.safetensors"], "in no folder that exists"),
+        (["profile", "show", "a.safetensors", "--output", "a.txt"], "must end in .png"),
+        (["profile", "evaluate", "--output", "missing/a.csv"], "in no folder that exists"),
+        (["profile", "evaluate", "--picture", "a.xyz"], "must end in .png"),
+        (["leaderboard", "--page", "file.md"], "file.md: the page must have '<!-- begin leaderboard -->'"),
+        (["leaderboard", "--submission", "missing"], "a submission must be a folder of result files, 'missing' is"),
+        (["train", "--agent", "amortised", "--output", "."], "must be a new or an empty folder"),
         (["train", "--output", "file"], "cannot be made"),
         (["demo", "--output", "."], "must be a new or an empty folder"),
         (["train", "--agent", "contextual_ppo", "--output", "."], "must be a new or an empty folder"),
@@ -81,7 +100,7 @@ def test_destinations_are_checked_before_the_work(
     no_work: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     assert expected in complaint(capsys, *arguments)
-    assert sorted(path.name for path in no_work.iterdir()) == ["file", "folder"]
+    assert sorted(path.name for path in no_work.iterdir()) == ["file", "file.md", "folder"]
 
 
 @pytest.mark.parametrize(
@@ -99,6 +118,24 @@ def test_destinations_are_checked_before_the_work(
         (["leaderboard", "-a", "exact=1", "-a", "exact=1"], "'exact=1' stands there 2 times"),
         (["leaderboard", "-a", "exact=1", "-d", "a6000", "-d", "A6000"], "latency_ms=p50' stands there 2 times"),
         (["query", NAME, "--seed", "1"], "--seed is taken only with --measure"),
+        (["search", "--set", "batch_size=1", "--set", "batch_size=2"], "--set gives 'batch_size' twice"),
+        (["space", "--scale", ""], "scale must be one of ['s', 'm', 'l'], got ''"),
+        (["train", "--agent", "amortised", "--scale", ""], "scale must be one of ['s', 'm', 'l'], got ''"),
+        (["amortised", "curves", "a.png", "-a", "exact=1:1", "-a", "exact=2:1"], "names exact, and one of them twice"),
+        (["amortised", "curves", "a.png", "-a", "exact=\u0663:1"], "--agent must be AGENT=BUDGET:SEEDS"),
+        (["amortised", "curves", "a.png", "-a", "exact=10000000000:1"], "must be an integer from 1 to 1000000000"),
+        (["amortised", "table", "-m", "latency_ms", "-m", "latency_ms"], "--metric names latency_ms twice"),
+        (["amortised", "table", "--beam", "1000000000"], "--beam must be an integer from 1 to 10000, got 1000000000"),
+        (["amortised", "nearest", "--count", "1000000000"], "--count must be an integer from 1 to 1000000"),
+        (["sample", "--number", "1000000000"], "--number must be an integer from 1 to 1000000, got 1000000000"),
+        (["profile", "plan", "--architecture", NAME, "-k", "5"], "--number is taken only without --architecture"),
+        (["profile", "plan", "--architecture", NAME, "-s", "m"], "--scale is taken only without --architecture"),
+        (["profile", "fit", "plan.json", "--measurements", "file"], "give either PLAN and LOG, or --measurements"),
+        (["profile", "fit", "--measurements", "file", "--clock", "cpu"], "--clock is taken only with PLAN and LOG"),
+        (["profile", "fit", "--measurements", "file", "--add", "--name", "x"], "--name is taken only without --add"),
+        (["profile", "fit", "--measurements", "file", "--name", ""], "name must be lower-case letters"),
+        (["profile", "run", "plan.json", "-o", "log.jsonl", "--seed", "-1"], "--seed must be an integer of at least 0"),
+        (["profile", "run", "plan.json", "-o", "log.jsonl", "--minutes", "nan"], "--minutes must be a number from 0.0"),
         (["space", "--device", "h100"], "--device is taken only with --scale"),
         (["pareto", "--json", "--rows", "3"], "--rows is taken only without --json"),
         *(([*words, "--device", "all"], "--device must be one device here") for words in (
@@ -111,7 +148,7 @@ def test_nothing_is_ignored_silently(
     no_work: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], expected: str
 ) -> None:
     assert expected in complaint(capsys, *arguments)
-    assert sorted(path.name for path in no_work.iterdir()) == ["file", "folder"]
+    assert sorted(path.name for path in no_work.iterdir()) == ["file", "file.md", "folder"]
 
 
 def test_one_agent_may_have_two_budgets(tmp_path: Path) -> None:
@@ -194,6 +231,29 @@ def test_a_missing_extra_is_named_before_the_training(
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     error = complaint(capsys, "train", "--tensorboard", "events", code=cli.FAILED)
     assert "pip install 'hwgpt-gym[tensorboard]'" in error
+
+
+def test_too_little_memory_is_said_in_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise MemoryError("Unable to allocate 192. PiB")
+
+    monkeypatch.setattr("hwgpt_gym.search_space.SearchSpace.sample", fail)
+    assert "not enough memory: Unable to allocate 192. PiB" in complaint(capsys, "sample", code=cli.FAILED)
+
+
+def test_what_a_machine_cannot_do_is_said_before_it_tries(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plan, log = str(tmp_path / "plan.json"), str(tmp_path / "log.jsonl")
+    assert cli.run(["profile", "plan", "--architecture", NAME, "--output", plan]) == 0
+    capsys.readouterr()
+    for option, value, expected in (
+        ("--threads", "1000000", "threads: Input should be less than or equal to 1024, got 1000000"),
+        ("--batch", "100000000", "batch_size: Input should be less than or equal to 65536, got 100000000"),
+        ("--sequence", "5000", "sequence_length: Input should be less than or equal to 1024, got 5000"),
+    ):
+        assert expected in complaint(capsys, "profile", "run", plan, "--output", log, option, value)
+    assert not Path(log).exists()
 
 
 def test_rows_are_bounded_by_the_front(capsys: pytest.CaptureFixture[str]) -> None:

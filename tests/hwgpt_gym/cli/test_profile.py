@@ -102,13 +102,13 @@ def test_wrong_input_is_named(measured, tmp_path, capsys) -> None:
         capsys, "profile", "fit", str(other), str(log), "--output", profile
     )
     assert "give either PLAN and LOG, or --measurements" in complaint_of(capsys, "profile", "fit", str(plan))
-    assert "must end in '.safetensors'" in complaint_of(
+    assert "must end in .safetensors" in complaint_of(
         capsys, "profile", "fit", str(plan), str(log), "--output", "mine.bin"
     )
     assert "cannot have the name 'a100'" in complaint_of(
         capsys, "profile", "fit", str(plan), str(log), "--output", profile, "--name", "a100"
     )
-    assert "k must be an integer of at least 3" in complaint_of(capsys, "profile", "plan", "-k", "2")
+    assert "k must be an integer from 3 to 1500, got 2" in complaint_of(capsys, "profile", "plan", "-k", "2")
     assert "holds measurements under {'batch_size': 1}" in complaint_of(capsys, *run, "--batch", "2")
     assert "--command and --backend command belong together" in complaint_of(
         capsys, "profile", "run", str(plan), "--output", str(log), "--command", "true {name}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,6 +146,25 @@ def test_a_program_gets_the_onnx_file(tmp_path) -> None:
     megabytes = backend.prepare(SMALL)()[0]["wall"]
     parameters = int(load_parameters(SMALL))
     assert megabytes == pytest.approx(4e-6 * parameters, rel=0.02)
+
+
+def test_files_of_weights_of_one_model_are_not_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwgpt_gym.onboarding.onnx_backend import OnnxFiles
+
+    def export(name: str, path: Path, conditions: Conditions) -> None:
+        path.write_text(name)
+        path.with_name("weights").write_text(name)
+
+    monkeypatch.setattr("hwgpt_gym.onboarding.onnx_backend.export", export)
+    files = OnnxFiles(Conditions(), limit=25)
+    first = files.path("a" * 5)
+    second = files.path("b" * 6)
+    assert [path.with_name("weights").read_text() for path in (first, second)] == ["aaaaa", "bbbbbb"]
+    assert files.path("a" * 5) == first
+    # 10 bytes and 12 are kept, with 4 more what was used longest ago goes with its weights.
+    files.path("cc")
+    assert not second.parent.exists()
+    assert first.with_name("weights").exists()
 
 
 def load_parameters(name: str) -> float:

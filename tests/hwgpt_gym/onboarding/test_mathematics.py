@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -115,10 +117,12 @@ def test_each_choice_leaves_the_least_mean_variance() -> None:
 
 
 def test_what_a_plan_refuses(tmp_path) -> None:
-    with pytest.raises(ValueError, match="k must be an integer of at least 3, got 2"):
+    with pytest.raises(ValueError, match="k must be an integer from 3 to 1500, got 2"):
         make_plan("s", 2)
     with pytest.raises(ValueError, match="checks must be"):
         make_plan("s", 3, -1)
+    with pytest.raises(ValueError, match="checks must be an integer from 0 to 1500"):
+        make_plan("s", 3, 10**12)
     plan = make_plan("s", 3, 1)
     path = tmp_path / "plan.json"
     plan.save(path)
@@ -130,11 +134,16 @@ def test_what_a_plan_refuses(tmp_path) -> None:
     with pytest.raises(ValueError, match="no plan of version 1"):
         Plan.load(path)
     path.write_text('{"plan_version": 1, "scale": "s"}')
-    with pytest.raises(ValueError, match=r"a plan has \['architectures', .*'scale'\], got \['scale'\]"):
+    with pytest.raises(ValueError, match=r"is no plan: one has \['architectures', .*'scale'\], got \['scale'\]"):
         Plan.load(path)
-    path.write_text("{")
-    with pytest.raises(ValueError, match="is no plan"):
-        Plan.load(path)
+    for content in (b"{", b"[" * 100_000, b"\xff\xfe", b"9" * 10_000, b"[]"):
+        path.write_bytes(content)
+        with pytest.raises(ValueError, match=r"plan\.json"):
+            Plan.load(path)
+    for changed in ({"architectures": None}, {"architectures": [1]}, {"checks": "gpt-s"}, {"more": []}, {"scale": {}}):
+        path.write_text(json.dumps({"plan_version": 1, **asdict(plan), **changed}))
+        with pytest.raises(ValueError, match=r"plan\.json is no plan: "):
+            Plan.load(path)
     with pytest.raises(ValueError, match="names an architecture twice"):
         check_plan([plan.measured[0], plan.measured[0]])
 

@@ -122,7 +122,11 @@ def test_a_run_goes_on_and_refuses_what_does_not_belong(backend, tmp_path) -> No
         measure(PLAN, str(path), backend, 1.0)
     with pytest.raises(ValueError, match="cannot time layers"):
         measure(PLAN, str(path), backend, 1.0, "layers")
-    with pytest.raises(ValueError, match="minutes must be positive"):
+    with pytest.raises(ValueError, match=r"protocol must be one of \['auto'.*, got 'modles'"):
+        measure(PLAN, str(path), backend, 1.0, "modles")
+    with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
+        measure(PLAN, str(path), backend, 1.0, seed=-1)
+    with pytest.raises(ValueError, match=r"minutes must be a number from 0.0 \(exclusive\) to"):
         measure(PLAN, str(path), backend, 0.0)
     assert path.read_bytes() == content
 
@@ -147,14 +151,16 @@ def test_damaged_lines_are_named_and_nothing_else_is_lost(backend, tmp_path) -> 
     nan["runs"][0]["cpu"] = float("nan")
     foreign["visit"] = make_plan("m", 3, 0).architectures[0]
     wrong = [json.dumps(item) for item in (negative, nan, foreign)]
-    path.write_text("\n".join([*lines, *wrong, '{"something": 1}', lines[-1], lines[-1][:40]]))
+    wrong += ["[" * 100_000, json.dumps({**negative, "visit": "x" * 100_000}), '{"something": 1}', lines[-1]]
+    path.write_text("\n".join([*lines, *wrong, lines[-1][:40]]))
     log = read_log(path, PLAN)
     assert len(log.visits) == visits
-    assert len(log.remarks) == 6
     number = len(lines)
     again = f"is line {number} again"
-    found = ("before.cpu", "runs.0.cpu", "of scale 'm'", "none of", again, "truncated")
-    for offset, message in enumerate(found, start=1):
+    said = ("before.cpu", "runs.0.cpu", "of scale 'm'", "no JSON", "before.cpu", "none of", again, "truncated")
+    assert len(log.remarks) == len(said)
+    assert max(map(len, log.remarks)) < 600
+    for offset, message in enumerate(said, start=1):
         assert f"line {number + offset}: " in log.remarks[offset - 1]
         assert message in log.remarks[offset - 1]
         assert log.remarks[offset - 1].endswith("left out")
@@ -284,13 +290,16 @@ def test_what_a_table_may_not_hold(tmp_path) -> None:
     path = tmp_path / "table.csv"
     name = PLAN.architectures[0]
     for text, message in (
-        ("a,b\n1,2\n", "must have the columns 'architecture' and 'latency_ms' or 'energy_j'"),
+        ("a,b\n1,2\n", "line 1: there must be the columns 'architecture' and 'latency_ms' or 'energy_j'"),
         (f"architecture,latency_ms\n{name},-1\n", r"line 2: latency_ms must be a positive finite number, got '-1'"),
         (f"architecture,latency_ms\n{name},nan\n", "line 2: latency_ms must be a positive finite number, got 'nan'"),
         ("architecture,latency_ms\ngpt-q,1\n", "line 2: architecture name must have the form"),
         ("architecture,latency_ms\n", "holds no measurement"),
+        (f'architecture,latency_ms\n"{"x" * 200_000}",1\n', r"table\.csv, line \d: field larger than field limit"),
+        (f"{'x' * 10_000},latency_ms\n", r"line 1: there must be the columns.{1,300}$"),
+        (b"architecture,latency_ms\n\xff\xfe,1\n", r"table\.csv, line 2: architecture name must have the form"),
     ):
-        path.write_text(text)
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
         with pytest.raises(ValueError, match=message):
             read_table(path)
     path.write_text(f"architecture,latency_ms\n{name},1\n{PLAN.architectures[1]},2\n")
