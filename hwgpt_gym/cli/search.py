@@ -164,6 +164,15 @@ def render(
 
 def validate(
     results: Annotated[list[Path], typer.Argument(help="Result files.", metavar="RESULT...")],
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help="The profile of an unregistered device that results name; may be repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check result files independently: evaluate every architecture again, and solve for the optimum.
@@ -171,7 +180,10 @@ def validate(
     Example: hwgpt-gym validate runs/demo-20260101-120000/result.parquet
     """
     from hwgpt_gym.agents import validate_result
+    from hwgpt_gym.onboarding.devices import get_device
 
+    for profile in profiles or []:
+        get_device(profile)  # Results find it by its content.
     checked = []
     for path in results:
         if not path.is_file():

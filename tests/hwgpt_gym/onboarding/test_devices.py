@@ -342,7 +342,12 @@ def test_results_store_the_content_and_refuse_another_device(path: Path, tmp_pat
     program = "import sys\nfrom hwgpt_gym.agents import validate_result\nvalidate_result(sys.argv[1])"
     arguments = [sys.executable, "-c", program, str(file)]
     unknown = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert "has to be loaded or registered first" in unknown.stderr
+    assert "has to be loaded (--device PATH) or registered first" in unknown.stderr
+    command = "import sys\nfrom hwgpt_gym.cli.app import run\nsys.exit(run(sys.argv[1:]))"
+    validate = [sys.executable, "-c", command, "validate", str(file), "--device"]
+    other.save(tmp_path / "other.safetensors")
+    for profile, code in ((path, 0), (tmp_path / "other.safetensors", cli.WRONG_INPUT)):
+        assert subprocess.run([*validate, str(profile)], capture_output=True, check=False).returncode == code
     register_device(other)
     wrong = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert "but the profile" in wrong.stderr
