@@ -165,7 +165,7 @@ def _reality(core: _Core, line: float) -> list[str]:
     if not alike:
         return []
     return [
-        f"**Below {line:.0e} reality cannot tell**: after {MANY:,} evaluations the median runs of "
+        f"**Below {format_regret(line)} reality cannot tell**: after {MANY:,} evaluations the median runs of "
         f"{_listed(alike, '; ')} are as good as the optimum, for all that is known."
     ]
 
