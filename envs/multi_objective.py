@@ -129,12 +129,13 @@ class HWGPTMultiObjectiveVectorEnv(ManyLaneEnv):
 
     Args:
         num_envs: The number of lanes.
-        device: As for the scalar environment, as are the others up to ``render_mode``.
+        device: As for the scalar environment, as are the others up to ``info_strings``.
         scale: The search space.
         costs: The costs that make up the reward besides quality, at least one.
         noise: Whether costs are measurements instead of predictions.
         world: The posterior world that answers, if any.
         render_mode: The render mode; ``render()`` returns a tuple of one frame a lane.
+        info_strings: Whether information has strings; otherwise numbers only, as in ``HWGPT-v0``.
         autoreset_mode: When a finished lane begins anew: ``NEXT_STEP`` (the default), ``SAME_STEP`` or ``DISABLED``.
 
     Raises:

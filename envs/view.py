@@ -129,8 +129,7 @@ class View:
     @property
     def losses(self) -> list[tuple[str, float]]:
         """The decisions that lost something that can be seen in three digits, in words, the most first."""
-        layers = [f"{kind} of layer {i + 1}" for i in range(self.space.max_layers) for kind in ("MLP", "heads")]
-        named = zip([*self.space.decision_names[:FIRST_LAYER], *layers], self.lost, strict=False)
+        named = zip(self._decisions, self.lost, strict=False)
         return sorted([(name, lost) for name, lost in named if lost >= _SEEN], key=lambda item: -item[1])
 
     @property
@@ -140,7 +139,13 @@ class View:
             return self.caption
         if self.complete:
             return f"complete after {self.num_decisions} decisions"
-        return f"decision {self.position + 1} of {self.num_decisions}: {self.space.decision_names[self.position]}"
+        return f"decision {self.position + 1} of {self.num_decisions}: {self._decisions[self.position]}"
+
+    @property
+    def _decisions(self) -> list[str]:
+        """The decisions in words. Layers count from 1, as they do in the picture."""
+        layers = [f"{kind} of layer {i + 1}" for i in range(self.space.max_layers) for kind in ("MLP", "heads")]
+        return [*self.space.decision_names[:FIRST_LAYER], *layers]
 
     def _value(self, column: int, values: tuple[Any, ...]) -> str:
         choice = self.choices[column]

@@ -3,7 +3,7 @@
     python examples/contextual_policy.py --episodes 60000
 
 Trains PPO on four devices and a range of limits of latency, then asks the one policy for architectures, also for a
-device that it never saw. Takes about a minute on 2 cores.
+device that it never saw. Takes about 50 seconds of processor time.
 """
 
 import argparse

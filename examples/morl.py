@@ -4,7 +4,7 @@
     python examples/morl.py --algorithm pcn --device a6000 --steps 20000
 
 Prints the hypervolume of everything that was built, that of as many random architectures, and that of the exact front,
-which no agent can pass. Takes about half a minute on 2 cores with PCN.
+which no agent can pass. Takes about 17 seconds of processor time with PCN.
 
 PCN saves its weights to the folder `weights`.
 """

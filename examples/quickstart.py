@@ -2,7 +2,7 @@
 
     python examples/quickstart.py --device a6000 --limit p50 --episodes 1000
 
-Takes about two seconds.
+Takes about 0.5 seconds of processor time.
 """
 
 import argparse

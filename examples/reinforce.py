@@ -2,7 +2,7 @@
 
     python examples/reinforce.py --device a6000 --updates 300
 
-Takes about ten seconds on 2 cores.
+Takes about 10 seconds of processor time.
 """
 
 import argparse

@@ -3,7 +3,7 @@
     pip install hwgpt-gym 'tianshou>=2'
     python examples/tianshou_ppo.py --device a6000 --epochs 5
 
-Takes about half a minute on 2 cores.
+Takes about 30 seconds of processor time.
 """
 
 import argparse

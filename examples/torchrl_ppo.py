@@ -3,7 +3,7 @@
     pip install 'hwgpt-gym[torchrl]'
     python examples/torchrl_ppo.py --device a6000 --regret 0.02
 
-Takes about ten seconds on 2 cores.
+Takes about 7 seconds of processor time.
 """
 
 import argparse

@@ -4,7 +4,13 @@ Importing this package registers the environments. It loads neither torch, Stabl
 matplotlib: what needs them imports them when it is called.
 """
 
+from importlib.util import find_spec
+from os.path import dirname
 from typing import TYPE_CHECKING
+
+if find_spec(f"{__name__}.envs") is None:
+    # Python was started in a checkout and takes this folder for the installed package: envs/ and agents/ lie beside it.
+    __path__.append(dirname(dirname(__file__)))
 
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.devices import DEVICES, Device

@@ -19,6 +19,10 @@ NARROW: Final = 120
 """Columns where there is no terminal to ask; rich would take 80, which folds the tables."""
 
 
+_WIDE: Final = 10_000
+"""Columns that hold any row; a table takes what it needs of them."""
+
+
 output = Console(
     highlight=False, markup=False, width=None if sys.stdout.isatty() or "COLUMNS" in os.environ else NARROW
 )
@@ -89,7 +93,9 @@ def make_table(
     title: str, columns: Sequence[str], rows: Iterable[Sequence[str | Text]], right: Sequence[int] = ()
 ) -> Table:
     """Make a table; the columns at the positions ``right`` hold numbers."""
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="bold", box=None, pad_edge=False)
+    # A title may be wider than its table.
+    heading = Text(title, "bold", no_wrap=True, overflow="ignore")
+    table = Table(title=heading, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for position, column in enumerate(columns):
         table.add_column(
             column, justify="right" if position in right else "left", overflow="fold", no_wrap=position == 0
@@ -97,6 +103,11 @@ def make_table(
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def print_wide(table: Table) -> None:
+    """Print a table whose last column holds names that are to be copied: it is as wide as they are, and not folded."""
+    Console(highlight=False, markup=False, width=_WIDE).print(table)
 
 
 def floats(metrics: Mapping[str, Any]) -> dict[str, float]:

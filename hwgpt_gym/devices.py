@@ -41,7 +41,7 @@ class ProfilingConditions:
     method: str
 
     def __str__(self) -> str:
-        repeats = "" if self.repeats is None else f", {self.repeats} repeats"
+        repeats = "" if self.repeats is None else f", {self.repeats} repeat{'s' * (self.repeats > 1)}"
         return f"batch {self.batch_size} × {self.sequence_length} tokens, {self.precision}{repeats}, {self.method}"
 
 

@@ -109,6 +109,18 @@ def test_modules_are_short() -> None:
     assert {module: length for module, length in lengths.items() if length > 300}.keys() == LONG.keys()
 
 
+def test_python_in_a_checkout_finds_the_mapped_folders() -> None:
+    """Where the package is installed, but not in place, the checkout's folder hides it from Python started there."""
+    program = (
+        "import sys\n"
+        "sys.meta_path = [finder for finder in sys.meta_path if 'editable' not in repr(finder).lower()]\n"
+        "import hwgpt_gym.agents, hwgpt_gym.envs\n"
+        "print(hwgpt_gym.envs.__file__, hwgpt_gym.agents.__file__, sep='\\n')"
+    )
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=REPOSITORY)
+    assert found.stdout.split("\n")[:2] == [str(REPOSITORY / name / "__init__.py") for name in ("envs", "agents")]
+
+
 @pytest.mark.parametrize("package", ["hwgpt_gym", "hwgpt_gym.agents", "hwgpt_gym.cli.app"])
 def test_imports_are_light(package: str) -> None:
     heavy = ["torch", "stable_baselines3", "pandas", "matplotlib"]

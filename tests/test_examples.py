@@ -2,6 +2,7 @@
 
 import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -65,6 +66,15 @@ def test_example_says_how_to_run_it(name):
     documentation = ast.get_docstring(ast.parse((EXAMPLES / name).read_text(encoding="utf-8")))
     assert documentation is not None
     assert f"python examples/{name}" in documentation
+
+
+def test_an_example_takes_as_long_as_its_page_says():
+    page = (EXAMPLES.parent / "docs" / "examples.md").read_text(encoding="utf-8")
+    seconds = dict(re.findall(r"^\| \[`(\w+\.py)`\].*\| ([\d.]+) \|$", page, re.MULTILINE))
+    assert sorted(seconds) == NAMES
+    for name, number in seconds.items():
+        about = ast.get_docstring(ast.parse((EXAMPLES / name).read_text(encoding="utf-8")))
+        assert re.findall(r"Takes about ([\d.]+) seconds? of\s+processor time", about) == [number], name
 
 
 def test_every_example_has_small_settings():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -15,6 +16,7 @@ from hwgpt_gym.style import AMBER, BLUE, FAINT, INK, label_end, new_figure, save
 if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _TOP: Final = 0.5
 """The greatest regret of the axes."""
@@ -54,8 +56,9 @@ def draw_curves(rows: pandas.DataFrame, line: float, title: str, path: Path) -> 
             axes.set_title(limits[column].replace(",", "\n"), fontsize=9, color=INK)
         if column == 0:
             axes.set_ylabel(agents[row].replace("_", "\n"), fontsize=8, rotation=0, ha="right", va="center")
-    figure.suptitle(title, fontsize=10, color=INK)
-    figure.supxlabel(f"evaluations; in the shaded band, up to a regret of {line:.0e}, reality cannot tell", fontsize=9)
+    about = f"evaluations; in the shaded band, up to a regret of {_plain(line)}, reality cannot tell"
+    figure.suptitle(_fill(title, figure, 10), fontsize=10, color=INK)
+    figure.supxlabel(_fill(about, figure, 9), fontsize=9)
     save_figure(figure, path)
 
 
@@ -63,8 +66,8 @@ def _dress(axes: Axes, line: float) -> None:
     axes.set_xscale("log")
     axes.set_yscale("symlog", linthresh=line, linscale=0.6)
     axes.set_ylim(-0.15 * line, _TOP)
-    ticks = [tick for tick in _TICKS if tick > line]
-    axes.set_yticks([0.0, *ticks], ["0", *(f"{tick:g}".lstrip("0") for tick in ticks)], fontsize=7)
+    ticks = [line, *(tick for tick in _TICKS if tick > 1.5 * line)]
+    axes.set_yticks([0.0, *ticks], ["0", *map(_plain, ticks)], fontsize=7)
     axes.minorticks_off()
     axes.tick_params(axis="x", labelsize=7)
     axes.axhspan(-line, line, color=AMBER, alpha=0.18, linewidth=0)
@@ -104,8 +107,18 @@ def draw_devices(rows: pandas.DataFrame, line: float, title: str, path: Path) ->
         axes.set_title(agent, fontsize=8, color=INK)
         axes.set_xticks(range(len(limits)), [limit.split("=")[-1] for limit in limits], fontsize=7)
         axes.set_yticks(range(len(devices)), devices, fontsize=7)
-    figure.suptitle(title, fontsize=10, color=INK)
+    figure.suptitle(_fill(title, figure, 10), fontsize=10, color=INK)
     save_figure(figure, path)
+
+
+def _fill(text: str, figure: Figure, size: float) -> str:
+    """Break a text into lines that are not wider than the figure: a letter is about 0.6 of its size wide."""
+    return textwrap.fill(text, int(72.0 * figure.get_figwidth() / (0.6 * size)))
+
+
+def _plain(number: float) -> str:
+    """Write a regret as axes and texts show it: one digit, no exponent."""
+    return f"{float(f'{number:.0e}'):.9f}".strip("0")
 
 
 def _finals(rows: pandas.DataFrame, devices: Sequence[str], limits: Sequence[str]) -> Any:

@@ -19,6 +19,17 @@ INFORMED: Final = ("amortised_beam",)
 """Agents that know more than the rewards they are told."""
 
 
+_WHY: Final = {
+    "regularized_evolution": (FEW, "evolution improves from its first generation on"),
+    "ppo": (MANY, "a policy needs thousands of rewards to know what to build, and then builds it whole"),
+    "local_search_swaps": (
+        MANY,
+        "what layers swap leaves the costs as they are, so that a search can go along its limit",
+    ),
+}
+"""Why an agent wins after so many evaluations."""
+
+
 def findings(rows: pandas.DataFrame, line: float) -> str:
     """Return what was learned: who wins at which budget and limit, and why.
 
@@ -36,7 +47,9 @@ class _Core:
         self.rows = comparable(rows)
         self.agents = list(dict.fromkeys(self.rows["agent"]))
         self.limits = list(dict.fromkeys(self.rows["limits"]))
-        self.from_nothing = [agent for agent in self.agents if agent not in INFORMED]
+        # A submission may have had fewer evaluations: of it nothing is known after MANY.
+        whole = [agent for agent in self.agents if self.part(agent)[regret_at(MANY)].notna().all()]
+        self.from_nothing = [agent for agent in whole if agent not in INFORMED]
 
     def part(self, agent: str, limits: str | None = None) -> pandas.DataFrame:
         part = self.rows[self.rows["agent"] == agent]
@@ -53,16 +66,27 @@ class _Core:
 
 
 def _sentences(core: _Core, line: float) -> list[str]:
-    why = "evolution improves from its first generation on, a policy needs thousands of rewards to know what to build"
+    if not core.from_nothing:
+        return []
     return [
-        f"**Who wins depends on limit and budget**: of the agents that start from nothing, after {FEW:,} evaluations "
-        f"{_who_wins(core, FEW)} and after {MANY:,} {_who_wins(core, MANY)} have the least median "
-        f"regret: {why}.",
+        _winners(core),
         *_wrong_width(core),
         *_knowledge(core),
         *_reach(core),
         *_reality(core, line),
     ]
+
+
+def _winners(core: _Core) -> str:
+    first, last = (sorted({core.best(limit, count)[1] for limit in core.limits}) for count in (FEW, MANY))
+    once = len({*first, *last}) == 1
+    what = f"**`{first[0]}` wins at every limit**" if once else "**Who wins depends on limit and budget**"
+    why = [text for agent, (winners, text) in _WHY.items() if agent in {FEW: first, MANY: last}[winners]]
+    return (
+        f"{what}: of the agents that start from nothing, after {FEW:,} evaluations {_who_wins(core, FEW)} and after "
+        f"{MANY:,} {_who_wins(core, MANY)} {'has' if once else 'have'} the least median regret"
+        f"{': ' if why else ''}{'; '.join(why)}."
+    )
 
 
 def _who_wins(core: _Core, evaluations: int) -> str:
@@ -82,8 +106,9 @@ def _wrong_width(core: _Core) -> list[str]:
     if not low:
         return []
     stuck = core.part(agent)[~core.part(agent)["optimal_width"]]
+    where = " at low limits" if set(low) <= set(core.limits[: len(core.limits) // 2]) else ""
     text = (
-        f"**Evolution sits in the wrong embedding width at low limits**: "
+        f"**Evolution sits in the wrong embedding width{where}**: "
         f"{_listed([f'{_percent(shares[limit])} at {_short(limit)}' for limit in low])} of the runs of `{agent}` end "
         f"there, with a median regret of {format_regret(float(median(stuck[regret_at(MANY)])))} "
         f"(on {', '.join(sorted(set(stuck['device'])))}): after a few hundred evaluations its population has left all "
@@ -118,9 +143,13 @@ def _knowledge(core: _Core) -> list[str]:
 def _reach(core: _Core) -> list[str]:
     target = TARGETS[1]
     shares = sorted((never(core.part(agent), target), agent) for agent in core.from_nothing)
+    always = [f"`{agent}`" for share, agent in shares if share == 0.0]
+    what = f"Only {_listed(always)} always arrive{'s' * (len(always) == 1)}" if always else "Nobody always arrives"
+    if len(always) == len(shares):
+        return [f"**All arrive**: every run reaches a regret of {target:g} within {MANY:,} evaluations."]
     return [
-        f"**Few always arrive**: within {MANY:,} evaluations a regret of {target:g} is never reached by "
-        + _listed([f"{_percent(share)} of the runs of `{agent}`" for share, agent in shares])
+        f"**{what}**: within {MANY:,} evaluations a regret of {target:g} is never reached by "
+        + _listed([f"{_percent(share)} of the runs of `{agent}`" for share, agent in shares if share > 0.0])
         + "."
     ]
 

@@ -146,6 +146,9 @@ def summary_table(summary: RunSummary, agent: str) -> Table:
         limit = summary.limits.get(key)
         cells = [_metric_cell(entry, key, limit) for entry in entries.values()]
         rows.append((METRICS[key].label, *cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
+    if summary.limits:
+        kept = (Text("yes", "green") if entry.feasible else Text("no", "red") for entry in entries.values())
+        rows.append(("within the limits", *kept, ""))
     rows.append(
         ("evaluations", *(f"{entry.evaluations:,}" if entry.evaluations else "–" for entry in entries.values()), "")
     )

@@ -135,6 +135,9 @@ def _table(config: RunConfig, summary: RunSummary) -> str:
                 kind = "" if limit is None else "good" if value <= limit else "bad"
                 cells.append((format_metric(key, value), kind))
             rows.append(_row(metric.label, names, cells, "" if limit is None else f"≤ {format_metric(key, limit)}"))
+    if summary.limits:
+        kept = [("yes", "good") if entry.feasible else ("no", "bad") for entry in entries.values()]
+        rows.append(_row("Within the limits", names, kept, ""))
     evaluations = [(f"{entry.evaluations:,}" if entry.evaluations else "–", "") for entry in entries.values()]
     rows.append(_row("Evaluations", names, evaluations, f"≤ {config.budget:,}"))
     return f"<table><thead><tr><th></th>{head}<th>limit</th></tr></thead><tbody>{''.join(rows)}</tbody></table>"

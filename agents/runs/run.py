@@ -253,6 +253,7 @@ def perform_into_folder(
     with run_folder(kind, config.to_json(), folder) as path, perform(config, console, tensorboard) as run:
         summary = run.summarize()
         console.print()
+        console.print(summary.found.architecture, style="bold", soft_wrap=True)
         console.print(summary_table(summary, config.agent))
         page = save_run(run, summary, path)
         console.print(f"\nRun folder: {path}\nReport:     {page}", soft_wrap=True)

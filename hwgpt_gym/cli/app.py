@@ -19,6 +19,7 @@ from typing import Annotated, Final
 
 import typer
 
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli import (
     amortised,
     demo,
@@ -154,8 +155,13 @@ def _report(error: Exception) -> int:
     # Typer has a click of its own from 0.26 on and uses the installed one before: its errors have no fixed class.
     format_message = getattr(error, "format_message", None)
     if format_message is not None:
+        from pydantic import ValidationError
+
         message, context = format_message(), getattr(error, "ctx", None)
         # Without a message it is a group without a command, whose help is on show already.
+        # Newer versions of Typer let Pydantic convert numbers, whose message lacks what was given.
+        if isinstance(error.__cause__, ValidationError):
+            message += f", got {echo(error.__cause__.errors()[0]['input'])}"
         if message:
             _complain(f"{message} (see {context.command_path if context else 'hwgpt-gym'} --help)")
         return WRONG_INPUT

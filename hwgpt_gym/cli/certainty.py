@@ -35,7 +35,7 @@ def certainty_table(certainties: Sequence[Certainty], seconds: float) -> Table:
         ("width, depth and bias agree", *("yes" if item.agrees else "no" for item in certainties)),
     ]
     number = len(certainties[0].regrets)
-    title = f"How sure: {number} posterior worlds solved, at {len(certainties)} factors, in {seconds:.1f} s"
+    title = f"How sure: {number} posterior worlds, their spread times a factor, solved in {seconds:.1f} s"
     columns = ("", *(f"factor {item.factor:g}" for item in certainties))
     return make_table(title, columns, rows, right=range(1, len(columns)))
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.checks import echo
+from hwgpt_gym.checks import echo, suggest
 from hwgpt_gym.cli.completion import complete_agent, complete_device, complete_suite
 from hwgpt_gym.cli.options import Json, Scale, Seed, refuse_options
 from hwgpt_gym.console import make_table, messages, output, print_json
@@ -80,7 +80,7 @@ def leaderboard(
     """
     from hwgpt_gym.agents.leaderboard.execute import run_leaderboard
     from hwgpt_gym.agents.leaderboard.page import check_report, write_report
-    from hwgpt_gym.agents.leaderboard.suites import PUBLISHED, get_suite
+    from hwgpt_gym.agents.leaderboard.suites import PUBLISHED, SUITES, get_suite
 
     if suite and agent:
         raise ValueError("--suite and --agent exclude each other")
@@ -104,6 +104,9 @@ def leaderboard(
     else:
         refuse_options(context, ("scale", "limit", "seeds"), "with --agent; a suite has its own")
         names = suite or ["core"]
+        for name in names:
+            if name not in {*SUITES, "all"}:
+                raise ValueError(f"unknown suite {echo(name)}: {suggest(name, [*SUITES, 'all'])}")
         chosen = dict.fromkeys(item for name in names for item in (PUBLISHED if name == "all" else [name]))
         suites = [get_suite(name).on(device) if device else get_suite(name) for name in chosen]
         words = [word for name in names for word in ("--suite", name)]

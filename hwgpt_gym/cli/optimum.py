@@ -31,7 +31,17 @@ from hwgpt_gym.cli.options import (
     make_objective,
     refuse_options,
 )
-from hwgpt_gym.console import floats, format_metric, limits_in_words, make_table, messages, output, print_json, warn
+from hwgpt_gym.console import (
+    floats,
+    format_metric,
+    limits_in_words,
+    make_table,
+    messages,
+    output,
+    print_json,
+    print_wide,
+    warn,
+)
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.metrics import METRICS
 
@@ -147,7 +157,7 @@ def pareto(
     ]
     title = f"Exact Pareto front of scale {bench.scale} on {bench.devices[0].label}: {len(chosen)} of {len(front)}"
     columns = [*(METRICS[key].label for key in metric), "architecture"]
-    output.print(make_table(title, columns, rows, right=range(len(metric))))
+    print_wide(make_table(title, columns, rows, right=range(len(metric))))
 
 
 def _front_row(front: ParetoFront, i: int) -> dict[str, Any]:

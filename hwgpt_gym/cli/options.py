@@ -112,6 +112,8 @@ def parse_constraints(texts: Iterable[str]) -> dict[str, float | str]:
     constraints: dict[str, float | str] = {}
     for text in items:
         metric, equals, limit = (part.strip() for part in text.partition("="))
+        if text.lower() == "none":
+            raise ValueError(f"--constraint none stands alone, got {echo(items)}")
         if not (metric and equals and limit):
             raise ValueError(
                 f"--constraint must be METRIC=LIMIT, such as latency_ms=p30 or latency_ms=20, got {echo(text)}"

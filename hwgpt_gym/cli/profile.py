@@ -89,6 +89,10 @@ def run(
     threads: Annotated[int, typer.Option("--threads", help="Threads on the processor.")] = 1,
     target: Annotated[str, typer.Option("--target", help="cpu or cuda (torch), or what the command runs on.")] = "cpu",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile with torch.compile.")] = False,
+    kernels: Annotated[
+        bool,
+        typer.Option("--kernels", help="With --target cuda: sum the times of kernels too, as the benchmark did."),
+    ] = False,
     mlp: Annotated[str, typer.Option("--mlp", help="gated, as the shipped devices were profiled, or gpt2.")] = "gated",
     protocol: Annotated[
         str, typer.Option("--protocol", help="What to time: models, layers, both; auto: both on a CPU with torch.")
@@ -126,7 +130,9 @@ def run(
         "mlp": mlp,
         "target": target,
     }
-    runner = _backend(made, backend, command, conditions)
+    if kernels and backend != "torch":
+        raise ValueError("--kernels needs --backend torch")
+    runner = _backend(made, backend, command, conditions, kernels)
     interrupted = False
     with watching(made, minutes) as watch:
         try:
@@ -145,12 +151,12 @@ def run(
     )
 
 
-def _backend(plan: Plan, backend: str, command: str | None, conditions: dict[str, Any]) -> Backend:
+def _backend(plan: Plan, backend: str, command: str | None, conditions: dict[str, Any], kernels: bool) -> Backend:
     """Make the backend that the options describe."""
     if backend == "torch":
         from hwgpt_gym.onboarding.torch_backend import TorchBackend
 
-        return TorchBackend(plan.scale, **conditions)
+        return TorchBackend(plan.scale, **conditions, kernels=kernels)
     if backend == "onnxruntime":
         from hwgpt_gym.onboarding.onnx_backend import OnnxRuntimeBackend
 
@@ -219,7 +225,8 @@ def fit(
         str | None, typer.Option("--label", help="Its name for people; by default the processor's.")
     ] = None,
     clock: Annotated[
-        str | None, typer.Option("--clock", help="cpu, cuda or wall; by default the first of them that was read.")
+        str | None,
+        typer.Option("--clock", help="kernels, cpu, cuda or wall; by default the first read of the last three."),
     ] = None,
     add: Annotated[bool, typer.Option("--add", help="Add a scale to the profile that is there.")] = False,
     as_json: Json = False,
@@ -234,7 +241,7 @@ def fit(
     from hwgpt_gym.onboarding.records import read_log
 
     if clock is not None:
-        check_choice("--clock", clock, ("cpu", "cuda", "wall"))
+        check_choice("--clock", clock, ("cpu", "cuda", "wall", "kernels"))
     check_destination(path, (SUFFIX,), name="--output")
     if len({plan_path is None, log_path is None, measurements is not None}) > 1:
         raise ValueError("give either PLAN and LOG, or --measurements")

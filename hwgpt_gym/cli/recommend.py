@@ -15,7 +15,7 @@ from hwgpt_gym.cli.options import (
     Json,
     parse_constraints,
 )
-from hwgpt_gym.console import floats, format_metric, make_table, output, print_json
+from hwgpt_gym.console import floats, format_metric, make_table, output, print_json, print_wide
 from hwgpt_gym.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ def _print(found: Recommendation) -> None:
         "architecture",
     )
     if others:
-        output.print(make_table("Alternatives", columns, others, right=range(1, 2 + len(bound.limits))))
+        print_wide(make_table("Alternatives", columns, others, right=range(1, 2 + len(bound.limits))))
     output.print(f"answered in {1e3 * found.seconds:.0f} ms")
 
 

@@ -28,7 +28,7 @@ from hwgpt_gym.cli.options import (
     make_benchmark,
     make_objective,
 )
-from hwgpt_gym.console import floats, make_table, messages, output, print_json
+from hwgpt_gym.console import floats, make_table, messages, output, print_json, print_wide
 from hwgpt_gym.files import check_destination
 from hwgpt_gym.search_space import Architecture
 
@@ -90,6 +90,7 @@ def search(
             spent = {"evaluations": summary.evaluations, "seconds": summary.seconds}
             print_json({**what, **spent, "limits": summary.limits, "architectures": found, **ratio})
         else:
+            output.print(summary.found.architecture, style="bold", soft_wrap=True)
             output.print(summary_table(summary, agent))
             output.print(f"\n{summary.evaluations:,} evaluations in {summary.seconds:.1f} s")
             for name, value in ratio.items():
@@ -163,6 +164,15 @@ def render(
 
 def validate(
     results: Annotated[list[Path], typer.Argument(help="Result files.", metavar="RESULT...")],
+    profiles: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--device",
+            "-d",
+            help="The profile of an unregistered device that results name; may be repeated.",
+            metavar="PATH",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Check result files independently: evaluate every architecture again, and solve for the optimum.
@@ -170,7 +180,10 @@ def validate(
     Example: hwgpt-gym validate runs/demo-20260101-120000/result.parquet
     """
     from hwgpt_gym.agents import validate_result
+    from hwgpt_gym.onboarding.devices import get_device
 
+    for profile in profiles or []:
+        get_device(profile)  # Results find it by its content.
     checked = []
     for path in results:
         if not path.is_file():
@@ -182,9 +195,9 @@ def validate(
     if as_json:
         print_json(checked)
         return
-    columns = ("file", "task", "agent", "evaluations", "best_reward", "regret", "greedy_regret")
+    columns = ("file", "agent", "evaluations", "best_reward", "regret", "greedy_regret", "task")
     rows = [[_cell(row.get(column, "")) for column in columns] for row in checked]
-    output.print(make_table("Valid", columns, rows, right=(3, 4, 5, 6)))
+    print_wide(make_table("Valid", columns, rows, right=(2, 3, 4, 5)))
 
 
 def _cell(value: object) -> str:

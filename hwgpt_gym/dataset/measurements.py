@@ -90,7 +90,7 @@ def load_dataset(path: str | os.PathLike[str] | None = None) -> Dataset:
     """
     chosen = default_dataset_path() if path is None else Path(path)
     if chosen is None:
-        raise ValueError(f"no dataset: give path, or set the environment variable {DATASET_VARIABLE} to its folder")
+        raise ValueError(f"no dataset: name its folder, or let the environment variable {DATASET_VARIABLE} name it")
     return Dataset(chosen)
 
 

@@ -160,6 +160,8 @@ def _value(trigger: str, given: Mapping[str, Any], more: Mapping[str, Any]) -> A
         # Lines of limits and marks of what was taken stand for nothing that could be chosen.
         return given[trigger]["points"][0].get("customdata")
     if trigger == "flip":
+        if None in (more["decision"], more["choice"]):
+            raise ValueError("there is no such decision to change")
         return int(more["decision"]) - 1, more["choice"]
     if trigger == "add":
         return more["text"]

@@ -83,8 +83,10 @@ def read_upload(name: str, content: bytes) -> list[Compared]:
     check_type("name", name, str, "a name")
     check_type("content", content, bytes, "bytes")
     with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / (PurePath(name.replace("\\", "/")).name or "file")
+        # Of a run it is not known in which folder it was.
+        file = Path(folder) / "run" / (PurePath(name.replace("\\", "/")).name or "file")
         try:
+            file.parent.mkdir()
             file.write_bytes(content)
             return read_path(file)
         except OSError as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -87,8 +88,7 @@ def links(explorer: Explorer, state: State, architecture: Architecture | None) -
         html.A("The front as Parquet", href=f"front.parquet{query}", download="front.parquet"),
     ]
     if architecture is not None:
-        code = encode_architecture(architecture)
-        found.append(html.A("The architecture as ONNX", href=f"architecture.onnx?architecture={code}", download=True))
+        found.append(_onnx_link(architecture))
     return [*found, html.A("Link to this view", href=query, id="link")]
 
 
@@ -121,6 +121,8 @@ def add_downloads(server: Flask, explorer: Explorer) -> None:
 def export_onnx(architecture: Architecture, path: str | os.PathLike[str]) -> None:
     """Write an architecture with random weights as an ONNX model, for one sequence of 128 tokens.
 
+    A model of more than 2 GB has its weights in further files of the same folder.
+
     Raises:
         ModuleNotFoundError: If the extra ``onnx`` is not installed.
     """
@@ -131,13 +133,29 @@ def export_onnx(architecture: Architecture, path: str | os.PathLike[str]) -> Non
     export(str(architecture), path, Conditions(threads=1, backend="onnx", mlp="gpt2", target="cpu"))
 
 
+def _onnx_link(architecture: Architecture) -> Any:
+    try:
+        check_extra("onnx", "onnx")
+    except ModuleNotFoundError as error:
+        return html.Span(f"The architecture as ONNX: {error}")
+    query = f"architecture.onnx?architecture={encode_architecture(architecture)}"
+    return html.A("The architecture as ONNX", href=query, download=True)
+
+
 def _send_onnx(architecture: Architecture) -> Any:
     # The file outlives its name: it is sent while nobody can open it, and is gone when it was.
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "architecture.onnx"
         export_onnx(architecture, path)
+        files = sorted(Path(folder).iterdir())
+        if len(files) > 1:
+            path = path.with_suffix(".zip")
+            with zipfile.ZipFile(path, "w") as archive:
+                for item in files:
+                    archive.write(item, item.name)
+                    item.unlink()  # There may be several gigabytes of them.
         file = path.open("rb")
-    return send_file(file, mimetype="application/octet-stream", as_attachment=True, download_name="architecture.onnx")
+    return send_file(file, mimetype="application/octet-stream", as_attachment=True, download_name=path.name)
 
 
 def _refuse(reason: str) -> Response:

@@ -27,8 +27,8 @@ _ROUNDING: Final = 1e-6
 """Relative error that a cost in single precision has less than."""
 
 _CHUNK: Final = 128
-_CACHED: Final = 8
-"""Costs whose arrays are kept; one takes 32 MB at scale l."""
+_CACHED: Final = 16
+"""Costs whose arrays are kept: those of four devices with four limits each, 32 MB a cost at scale l."""
 
 Positions = npt.NDArray[np.intp]
 

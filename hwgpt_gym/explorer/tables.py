@@ -63,7 +63,8 @@ def price_sentences(prices: Sequence[Price]) -> list[str]:
     for price in prices:
         name, unit = METRICS[price.metric].label, METRICS[price.metric].unit
         if not price.binds or price.needed is None:
-            sentences.append(f"{name} does not bind: {write_value(price.metric, price.used)} are used.")
+            beside = " beside the other limits" if len(prices) > 1 else ""
+            sentences.append(f"{name} does not bind{beside}: {write_value(price.metric, price.used)} are used.")
             continue
         step = f"{_amount(price.metric, price.step)} more"
         buys = f"buys {price.gain:.4f} of perplexity" if price.gain else "buys nothing"

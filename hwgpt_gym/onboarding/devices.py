@@ -201,7 +201,9 @@ def find_device(device: str, content: str) -> Device:
     try:
         found = get_device(device)
     except ValueError as error:
-        raise ValueError(f"{error}; a profile that is not registered has to be loaded or registered first") from error
+        raise ValueError(
+            f"{error}; a profile that is not registered has to be loaded (--device PATH) or registered first"
+        ) from error
     if content_of(found) != content:
         kinds = [f"the profile {item[:16]}" if item else "the shipped device" for item in (content, content_of(found))]
         raise ValueError(f"the device {device!r} that is meant is {kinds[0]}, but {kinds[1]} has that name here")

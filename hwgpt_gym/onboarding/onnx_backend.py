@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import warnings
 from pathlib import Path
@@ -19,7 +20,8 @@ FOLDER_LIMIT: Final = 10_000_000_000
 def export(name: str, path: str | os.PathLike[str], conditions: Conditions) -> None:
     """Write an architecture with random weights as an ONNX file.
 
-    Its input is ``tokens``, ``int64 (batch, sequence)``, its output ``logits``.
+    Its input is ``tokens``, ``int64 (batch, sequence)``, its output ``logits``. A model of more than 2 GB, as the
+    greatest of scale l are, has its weights in further files of the same folder, where it looks for them.
 
     Raises:
         ValueError: If the workload is not ``"prefill"``: the exported model has no cache.
@@ -65,17 +67,19 @@ class OnnxFiles:
 
     def path(self, name: str) -> Path:
         """Return the path of an architecture's file; making it takes seconds."""
-        path = Path(self._folder.name) / f"{name}.onnx"
-        size = self._files.pop(path, 0)
+        # A folder each: beside a great model lie files of weights, of the same names for every model.
+        folder = Path(self._folder.name) / name
+        size = self._files.pop(folder, 0)
         if not size:
-            export(name, path, self._conditions)
-            size = path.stat().st_size
-        self._files[path] = size
+            folder.mkdir(exist_ok=True)
+            export(name, folder / "model.onnx", self._conditions)
+            size = sum(file.stat().st_size for file in folder.iterdir())
+        self._files[folder] = size
         while sum(self._files.values()) > self._limit and len(self._files) > 1:
             oldest = next(iter(self._files))
-            oldest.unlink()
+            shutil.rmtree(oldest)
             del self._files[oldest]
-        return path
+        return folder / "model.onnx"
 
 
 class OnnxRuntimeBackend:

@@ -13,7 +13,7 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -197,6 +197,9 @@ class Plan:
         version = document.pop("plan_version", None) if isinstance(document, dict) else None
         if version != PLAN_VERSION:
             raise ValueError(f"{path} is no plan of version {PLAN_VERSION}, it says {echo(version)}")
+        keys = {item.name for item in fields(cls)}
+        if set(document) != keys:
+            raise ValueError(f"{path} is no plan: one has {sorted(keys)}, got {echo(sorted(document))}")
         try:
             lists = {key: tuple(check_list(key, document[key], "names")) for key in document if key != "scale"}
             return cls(scale=document.get("scale"), **lists)

@@ -20,9 +20,9 @@ from hwgpt_gym.checks import echo
 from hwgpt_gym.onboarding.plan import Plan
 from hwgpt_gym.search_space import Architecture
 
-Clock: TypeAlias = Literal["wall", "cpu", "cuda"]
+Clock: TypeAlias = Literal["wall", "cpu", "cuda", "kernels"]
 """``"wall"``: elapsed time; ``"cpu"``: processor time of the thread that runs the model, where one thread does;
-``"cuda"``: time between CUDA events."""
+``"cuda"``: time between CUDA events; ``"kernels"``: what the CUDA kernels took together, not what lies between them."""
 
 Milliseconds: TypeAlias = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 Timing: TypeAlias = dict[Clock, Milliseconds]
@@ -185,11 +185,15 @@ def read_log(path: str | os.PathLike[str], plan: Plan) -> Log:
     """
     log = Log()
     lines = Path(path).read_bytes().split(b"\n")
+    first: dict[bytes, int] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             record = _parse(line, plan)
+            # The time is part of a line: what stands there twice was measured once.
+            if first.setdefault(line, number) != number and not isinstance(record, Header):
+                raise ValueError(f"{line[:60].decode()}… is line {first[line]} again")
         except ValueError as error:
             log.remarks.append(f"{path}, line {number}: {error}; left out")
             continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
@@ -46,6 +47,8 @@ class TorchBackend:
         compiled: Whether to compile with ``torch.compile``.
         mlp: ``"gated"``, which the shipped devices were profiled with, or ``"gpt2"``.
         target: ``"cpu"`` or ``"cuda"``.
+        kernels: Whether each run is followed by one under torch's profiler that sums the times of the CUDA kernels, as
+            HW-GPT-Bench did. The time between kernels, which small models spend much of, is not in it.
 
     Raises:
         ValueError: If an argument is not legal, or there is no such target.
@@ -65,6 +68,7 @@ class TorchBackend:
         compiled: bool = False,
         mlp: str = "gated",
         target: str = "cpu",
+        kernels: bool = False,
     ) -> None:
         import torch
 
@@ -73,8 +77,11 @@ class TorchBackend:
         if target not in ("cpu", "cuda") or (target == "cuda" and not torch.cuda.is_available()):
             found = "" if target == "cpu" or not target.startswith("cuda") else ", and torch finds no CUDA device"
             raise ValueError(f"target must be 'cpu' or 'cuda', got {target!r}{found}")
+        if kernels and target != "cuda":
+            raise ValueError(f"kernels are timed with target 'cuda' only, got {target!r}")
         if workload == "decode" and sequence_length > 1024 - DECODED:
             raise ValueError(f"to decode, at most {1024 - DECODED} tokens can be cached, got {sequence_length}")
+        self._kernels = kernels
         cuda = target == "cuda"
         self.conditions = make_conditions(
             workload=workload,
@@ -197,5 +204,26 @@ class TorchBackend:
             end.record()
             torch.cuda.synchronize()
 
-        wall = timed(whole, one_thread=False)["wall"]
-        return {"wall": wall, "cuda": begin.elapsed_time(end)}
+        timing: Timing = {"wall": timed(whole, one_thread=False)["wall"], "cuda": begin.elapsed_time(end)}
+        return {**timing, "kernels": kernel_time(step)} if self._kernels else timing
+
+
+def kernel_time(step: Callable[[], object]) -> float:
+    """Run something under torch's profiler and return what its CUDA kernels took together, in milliseconds.
+
+    Raises:
+        RuntimeError: If the profiler saw none.
+    """
+    import torch
+    from torch.autograd import DeviceType
+    from torch.profiler import ProfilerActivity, profile
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of cycles, of which there is one.
+        with profile(activities=[ProfilerActivity.CUDA]) as profiler:
+            step()
+            torch.cuda.synchronize()
+        events = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
+    if not events:
+        raise RuntimeError("torch's profiler saw no CUDA kernel: time without kernels")
+    return sum(event.time_range.elapsed_us() for event in events) / 1e3

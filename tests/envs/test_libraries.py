@@ -71,6 +71,7 @@ def test_masks_stand_in_the_observations_of_vector_environments(env_id: str, mod
 
 
 def test_torchrl_steps_the_scalar_environment() -> None:
+    pytest.importorskip("torchrl", reason="needs hwgpt-gym[torchrl]")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from torchrl.envs import GymEnv, GymWrapper, check_env_specs
@@ -85,6 +86,7 @@ def test_torchrl_steps_the_scalar_environment() -> None:
 
 @pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
 def test_torchrl_steps_the_vector_environment(mode: str) -> None:
+    pytest.importorskip("torchrl", reason="needs hwgpt-gym[torchrl]")
     from torchrl.envs import GymWrapper
 
     env = GymWrapper(gym.make_vec("HWGPT-v0", num_envs=4, autoreset_mode=mode), categorical_action_encoding=True)
@@ -97,6 +99,7 @@ def test_torchrl_steps_the_vector_environment(mode: str) -> None:
 
 @pytest.mark.parametrize("vector", [False, True], ids=["scalar", "vector"])
 def test_torchrl_reads_information_of_numbers(vector: bool) -> None:
+    pytest.importorskip("torchrl", reason="needs hwgpt-gym[torchrl]")
     import torch
     from torchrl.data import Unbounded
     from torchrl.envs import GymWrapper

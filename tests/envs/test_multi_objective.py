@@ -7,11 +7,14 @@ import warnings
 from typing import Any
 
 import gymnasium as gym
-import mo_gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
+
+pytest.importorskip("mo_gymnasium", reason="needs hwgpt-gym[multi-objective]")
+
+import mo_gymnasium
 from mo_gymnasium.wrappers import LinearReward, MORecordEpisodeStatistics
 from mo_gymnasium.wrappers.vector import MORecordEpisodeStatistics as MOVectorStatistics
 from mo_gymnasium.wrappers.vector import MOSyncVectorEnv

@@ -70,7 +70,7 @@ def test_text_tells_the_architecture_its_costs_and_the_regret() -> None:
     for action in (1, 0, 1):
         env.step(action)
     text = env.render()
-    assert "NVIDIA H100: decision 4 of 23: mlp_ratio_0" in text
+    assert "NVIDIA H100: decision 4 of 23: MLP of layer 1" in text
     assert "embed_dim 384  n_layer 10  bias yes" in text
     info = finish(env)
     text = env.render()

@@ -61,6 +61,8 @@ def test_profiling_conditions(
     assert (conditions.batch_size, conditions.precision, conditions.repeats) == (batch_size, precision, repeats)
     assert conditions.sequence_length == 1024
     assert f"batch {batch_size} × 1024 tokens" in str(conditions)
+    assert ("repeats," in str(conditions)) == (repeats is not None and repeats > 1)
+    assert ("1 repeat," in str(conditions)) == (repeats == 1)
 
 
 def test_conditions_need_a_metric_and_a_scale_that_have_them() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import subprocess
 import sys
@@ -48,3 +49,38 @@ def test_the_lowest_versions_are_those_declared() -> None:
     for name, version in lowest.items():
         # 1.1 is declared, 1.1.0 is what there is.
         assert re.fullmatch(rf"{re.escape(version)}(\.0)*", pinned[name]), f"{name}>={version}, but {pinned[name]}"
+
+
+OPTIONAL = {
+    "tensorboard", "torchrl", "mo_gymnasium", "moviepy", "onnx", "onnxruntime", "dash", "flask", "werkzeug", "plotly",
+    "ray", "minari", "ConfigSpace", "syne_tune", "huggingface_hub",
+}  # fmt: skip
+"""What extras install, as it is imported."""
+
+
+@pytest.mark.parametrize("path", sorted((REPOSITORY / "tests").rglob("test_*.py")), ids=lambda path: path.stem)
+def test_tests_of_extras_are_skipped_without_them(path: Path) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")]
+    whole = skips_and_imports([node for node in tree.body if not isinstance(node, ast.FunctionDef)], set())
+    for function in functions:
+        skips_and_imports(function.body, whole)
+
+
+def skips_and_imports(body: list[ast.stmt], skipped: set[str]) -> set[str]:
+    """Check that an extra's module is imported behind a skip; return what tests are skipped without."""
+    skipped = set(skipped)
+    for statement in body:
+        # In the order of the lines: calls are expressions of their statement, imports are statements.
+        for node in sorted(ast.walk(statement), key=lambda node: getattr(node, "lineno", 0)):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in ("pytest.importorskip", "client"):
+                skipped |= {str(ast.literal_eval(node.args[0])).split(".")[0]} if is_text(node.args[0]) else set()
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            for name in {name.split(".")[0] for name in names} & OPTIONAL:
+                assert name in skipped, f"line {node.lineno} imports {name} without pytest.importorskip"
+    return skipped
+
+
+def is_text(node: ast.expr) -> bool:
+    return isinstance(node, ast.Constant) and isinstance(node.value, str)

@@ -6,6 +6,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 from hwgpt_gym.agents import AGENTS, SearchResult, make_agent, validate_result
 from hwgpt_gym.agents.leaderboard.execute import Session, note_session, read_sessions, run_leaderboard
+from hwgpt_gym.agents.leaderboard.figures import draw_curves, draw_devices
 from hwgpt_gym.agents.leaderboard.findings import findings
 from hwgpt_gym.agents.leaderboard.grids import Entry, Grid
 from hwgpt_gym.agents.leaderboard.page import write_report
@@ -306,6 +308,27 @@ def test_hitting_times_and_curves(folder: Path) -> None:
     assert "`exact` | 0" in summary_table(rows)
 
 
+@pytest.mark.parametrize(
+    ("line", "labels"), [(2.13e-4, ["0", ".0002", ".001", ".01", ".1"]), (0.0114, ["0", ".01", ".1"])]
+)
+def test_figures_name_the_line_and_hold_their_titles(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, line: float, labels: list[str]
+) -> None:
+    drawn: list[Any] = []
+    monkeypatch.setattr("hwgpt_gym.agents.leaderboard.figures.save_figure", lambda figure, path: drawn.append(figure))
+    rows = collect(SUITE.cells(), folder)
+    title = "scale, scale l, a6000, rtx3080, cpu_amd_7452: regret, median and 95 % interval"
+    draw_curves(rows, line, title, tmp_path / "curves.png")
+    draw_devices(rows, line, title, tmp_path / "devices.png")
+    for figure in drawn:
+        figure.draw_without_rendering()
+        for text in (figure._suptitle, figure._supxlabel):
+            assert text is None or text.get_window_extent().width <= figure.bbox.width
+        assert figure._suptitle.get_text().replace("\n", " ") == title
+    assert [text.get_text() for text in drawn[0].axes[0].get_yticklabels()] == labels
+    assert f"up to a regret of {labels[1]}," in drawn[0]._supxlabel.get_text().replace("\n", " ")
+
+
 def core_rows(regrets: dict[str, dict[str, float]], wrong_width: set[tuple[str, str]]) -> pd.DataFrame:
     """Make rows of the suite ``core``: the regret by agent and limit, the same after any number of evaluations."""
     return pd.DataFrame(
@@ -337,8 +360,12 @@ def test_findings_say_who_wins_and_why() -> None:
     rows = core_rows(regrets, {("regularized_evolution", "p10")})
     text = findings(rows, 2e-4)
     assert (
-        "after 1,000 evaluations `ppo` (p10 .020, p50 .0001) and after 20,000 `ppo` (p10 .020, p50 .0001) have" in text
+        "**`ppo` wins at every limit**: of the agents that start from nothing, after 1,000 evaluations `ppo` (p10 "
+        ".020, p50 .0001) and after 20,000 `ppo` (p10 .020, p50 .0001) has the least median regret: a policy needs"
+        in text
     )
+    assert "wrong embedding width at low limits**" in text
+    assert "**Nobody always arrives**" in text
     assert "100 % at p10 of the runs of `regularized_evolution` end there, with a median regret of .30" in text
     assert "`ppo`, which samples all widths for long, never does" in text
     assert "`amortised_beam` has a median regret of at most .0030 at every limit" in text
@@ -348,6 +375,28 @@ def test_findings_say_who_wins_and_why() -> None:
     easy = rows[(rows["agent"] != "ppo") | (rows["limits"] == "latency_ms=p50")]
     assert set(comparable(easy)["agent"]) == {"regularized_evolution", "amortised_beam"}
     assert "`ppo`" not in findings(easy, 2e-4)
+    # Of a submission with fewer evaluations nobody knows where it ends.
+    rows.loc[rows["agent"] == "ppo", regret_at(20_000)] = np.nan
+    assert "`ppo` wins" not in findings(rows, 2e-4)
+    assert not findings(rows[rows["agent"] == "amortised_beam"], 2e-4)
+
+
+def test_findings_follow_the_data() -> None:
+    regrets = {
+        "regularized_evolution": {"p10": 0.0001, "p30": 0.0001, "p50": 0.02, "p90": 0.0001},
+        "ppo": {"p10": 0.0002, "p30": 0.0002, "p50": 0.0002, "p90": 0.0002},
+    }
+    text = findings(core_rows(regrets, {("regularized_evolution", "p50")}), 2e-5)
+    assert "**Who wins depends on limit and budget**" in text
+    assert "wrong embedding width**: 100 % at p50" in text
+    assert "**Only `ppo` always arrives**" in text
+    assert "of the runs of `ppo` and" not in text
+    assert "reality" not in text
+    regrets["regularized_evolution"]["p50"] = 0.0001
+    text = findings(core_rows(regrets, set()), 2e-5)
+    assert "**`regularized_evolution` wins at every limit**" in text
+    assert "embedding width" not in text
+    assert "**All arrive**" in text
 
 
 def test_below_which_regret_reality_cannot_tell(tmp_path: Path) -> None:

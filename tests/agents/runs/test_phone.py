@@ -29,6 +29,9 @@ def test_it_is_readable_at_360_pixels(report: Path) -> None:
         value = "return document.querySelector('tbody td').innerText"
         assert driver.execute_script(value).split()[:2] == ["best", "found"]
         _check_the_front_speaks(driver)
+        set_size(driver, 1000)
+        inside = "const box = document.querySelector('.scroll'); return box.scrollWidth <= box.clientWidth"
+        until(driver, lambda: driver.execute_script(inside), "the table is wider than its page")
         set_size(driver, 1400)
         until(driver, lambda: "best found" not in driver.execute_script(value), "a wide page repeats itself")
 

@@ -135,9 +135,12 @@ def test_report_opens_offline_and_shows_everything(demo):
     assert all(f"{architecture}</title>" in page for architecture in front.architectures[::50])
     assert "@import" not in page
     assert "<!--" not in page.replace("<!DOCTYPE", "")
-    for entry in read_record(RunSummary, folder / "summary.json").architectures.values():
+    shown = read_record(RunSummary, folder / "summary.json").architectures
+    for entry in shown.values():
         assert entry.architecture in page
         assert f"{entry.regret:.6f}" in page
+    row = page[page.index("Within the limits") :].split("</tr>")[0]
+    assert re.findall(r">(yes|no)<", row) == ["yes" if entry.feasible else "no" for entry in shown.values()]
     before = page
     assert write_report(folder).read_text(encoding="utf-8") == before
 

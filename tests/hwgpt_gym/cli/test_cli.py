@@ -163,7 +163,11 @@ def test_pareto_is_the_whole_front(capsys, tmp_path):
         (["optimum", "--weight", "0"], "weight"),
         (["optimum", "--constraint", "latency_ms=5", "--penalty", "hard"], "least value that can be met"),
         (["sample", "--number", "0"], "--number must be an integer from 1 to 1000000, got 0"),
+        (["optimum", "-c", "none", "-c", "params=p40"], "none stands alone, got ['none', 'params=p40']"),
         (["sample", "--number", "x"], "--number"),
+        (["sample", "--number", "x"], "'x'"),
+        (["leaderboard", "--suite", "cora"], "unknown suite 'cora': did you mean 'core'"),
+        (["leaderboard", "--suite", "cora"], "edit, all"),
         (["sample", "--seeed", "1"], "--seeed"),
         (["pareto", "--metric", "params"], "perplexity"),
         (["nope"], "nope"),
@@ -244,6 +248,30 @@ def test_architecture_names_are_never_wrapped(capsys):
     assert cli.run(["query", found]) == 0
     assert capsys.readouterr().out.splitlines()[0] == found
     assert Architecture.from_string(found).scale == "l"
+    for arguments in (["pareto", "--rows", "4", "-m", "perplexity", "-m", "params"], ["recommend"]):
+        assert cli.run([*arguments, "--scale", "l"]) == 0
+        names = [line.split()[-1] for line in capsys.readouterr().out.splitlines() if "gpt-l-" in line]
+        assert len(names) == 4
+        assert {Architecture.from_string(name).scale for name in names} == {"l"}
+
+
+@pytest.mark.parametrize(("constraint", "kept"), [("latency_ms=p30", ["no", "no", "yes"]), ("none", None)])
+def test_search_names_what_it_found_and_says_what_keeps_the_limits(capsys, constraint, kept):
+    """The best reward at this limit is that of an architecture slightly over it."""
+    arguments = ["search", "-a", "random_search", "--budget", "50", "--seed", "2", "-c", constraint]
+    assert cli.run(arguments) == 0
+    name, *table = capsys.readouterr().out.splitlines()
+    found = run_json(capsys, *arguments)["architectures"]
+    assert name == found["found"]["architecture"]
+    rows = [line.split()[3:] for line in table if line.startswith("within the limits")]
+    assert rows == ([] if kept is None else [kept])
+    if kept:
+        assert kept == ["yes" if entry["feasible"] else "no" for entry in found.values()]
+
+
+def test_titles_are_never_wrapped(capsys):
+    assert cli.run(["optimum"]) == 0
+    assert "Certified constrained optimum of scale s on NVIDIA RTX A6000\n" in capsys.readouterr().out
 
 
 def test_a_contextual_training_shows_its_progress_and_goes_on(tmp_path, capsys):

@@ -116,4 +116,8 @@ def test_wrong_input_is_named(measured, tmp_path, capsys) -> None:
     assert "--backend onnxruntime measures workload 'prefill' only" in complaint_of(
         capsys, "profile", "run", str(plan), "--output", str(log), "--backend", "onnxruntime", "--workload", "decode"
     )
+    assert "--kernels needs --backend torch" in complaint_of(capsys, *run, "--kernels")
+    assert "kernels are timed with target 'cuda' only" in complaint_of(
+        capsys, "profile", "run", str(plan), "--output", str(log), "--kernels"
+    )
     assert "there is no device profile at nowhere" in complaint_of(capsys, "profile", "show", "nowhere.safetensors")

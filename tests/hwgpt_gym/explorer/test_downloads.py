@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import zipfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +21,7 @@ from hwgpt_gym.optimum import pareto_front
 pytest.importorskip("dash", reason="the page needs the extra explore")
 
 from hwgpt_gym.explorer.app import make_app
-from hwgpt_gym.explorer.downloads import snippets
+from hwgpt_gym.explorer.downloads import links, snippets
 
 SMALLEST = Architecture("s", 192, 10, (2,) * 10, (4,) * 10, False)
 
@@ -74,3 +76,24 @@ def test_the_onnx_model_is_the_architecture(client: Any) -> None:
     assert [item.name for item in model.graph.input] == ["tokens"]
     weights = sum(int(np.prod(item.dims)) for item in model.graph.initializer)
     assert abs(weights / int(Benchmark("s").query(SMALLEST)["params"]) - 1.0) < 0.01
+
+
+def test_weights_beside_a_great_onnx_model_come_with_it(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def export(architecture: Architecture, path: Path) -> None:
+        path.write_text(str(architecture))
+        path.with_name("weights").write_bytes(b"1234")
+
+    monkeypatch.setattr("hwgpt_gym.explorer.downloads.export_onnx", export)
+    answer = client.get(f"/architecture.onnx?architecture={encode_architecture(SMALLEST)}")
+    assert "filename=architecture.zip" in answer.headers["Content-Disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.data)) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {"architecture.onnx": str(SMALLEST).encode(), "weights": b"1234"}
+
+
+def test_the_page_says_what_onnx_needs(explorer: Explorer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hwgpt_gym.checks.find_spec", lambda name: None)
+    said = [link.children for link in links(explorer, explorer.default, SMALLEST)]
+    assert "The architecture as ONNX: onnx is not installed: pip install 'hwgpt-gym[onnx]'" in said
+    monkeypatch.setattr("hwgpt_gym.checks.find_spec", lambda name: object())
+    assert "The architecture as ONNX" in [link.children for link in links(explorer, explorer.default, SMALLEST)]

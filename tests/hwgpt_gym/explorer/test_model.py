@@ -15,6 +15,7 @@ from hypothesis import given, settings
 
 from hwgpt_gym import SEARCH_SPACES, Architecture, Benchmark
 from hwgpt_gym.agents import SearchProblem, make_agent
+from hwgpt_gym.agents.runs.records import RunSummary, Scored
 from hwgpt_gym.explorer.actions import act
 from hwgpt_gym.explorer.compare import read_path, read_text, read_upload
 from hwgpt_gym.explorer.controls import show_controls
@@ -62,6 +63,17 @@ def test_a_limit_that_is_an_architectures_cost_admits_it(index: LimitIndex) -> N
         np.testing.assert_array_equal(index.best({"latency_ms": latency}), encoded[None])
 
 
+def test_costs_of_four_devices_with_four_limits_are_worked_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    explorer = Explorer(["a6000", "h100", "v100", "p100"])
+    metrics = ("latency_ms", "energy_j", "float16_memory_mb", "params")
+    state = replace(explorer.default, limits=tuple((metric, "p60") for metric in metrics))
+    before = explorer.optima(state)[0]
+    assert len(before) == 4
+    monkeypatch.setattr("hwgpt_gym.explorer.limit_index.cost_matrix", None)
+    after = explorer.optima(state)[0]
+    assert [item.architecture for item in after.values()] == [item.architecture for item in before.values()]
+
+
 def test_prices_are_those_of_neighbouring_optima() -> None:
     explorer = Explorer(["a6000"])
     state = State(limits=(("latency_ms", "p40"), ("params", "p55")))
@@ -89,7 +101,9 @@ def test_sentences_say_which_limit_binds() -> None:
     state = State(limits=(("latency_ms", "p30"), ("params", "p95")))
     binding, other = price_sentences(find_prices(explorer, state, "a6000"))
     assert binding.startswith("Latency (ms) binds: 1 ms more buys ")
-    assert other.startswith("Parameters does not bind")
+    assert other.startswith("Parameters does not bind beside the other limits: ")
+    (alone,) = price_sentences(find_prices(explorer, State(limits=(("params", "p100"),)), "a6000"))
+    assert alone.startswith("Parameters does not bind: ")
     (none,) = price_sentences(find_prices(explorer, State(limits=()), "a6000"))
     assert "no limit" in none
 
@@ -192,6 +206,26 @@ def test_what_is_compared_has_its_regret(tmp_path: Path) -> None:
         read_path(folder)
     with pytest.raises(FileNotFoundError):
         read_path(tmp_path / "nothing.txt")
+
+
+def test_a_run_folder_is_compared_and_so_is_its_summary_alone(tmp_path: Path) -> None:
+    names = ("found", "random", "optimum")
+    drawn = dict(zip(names, BENCH.space.decode(BENCH.space.sample(np.random.default_rng(0), 3)), strict=True))
+    scores = {"reward": 0.5, "quality": 0.5, "penalty": 0.0, "feasible": True, "regret": 0.1, "evaluations": 4}
+    entries = {name: Scored(architecture=str(item), metrics={}, **scores) for name, item in drawn.items()}
+    summary = RunSummary(
+        target=None, interrupted=False, evaluations=4, seconds=1.0, processor_seconds=1.0, limits={}, greedy=None,
+        optimum_title="certified constrained optimum", constrained=None, **entries,
+    )  # fmt: skip
+    run = tmp_path / "mine"
+    run.mkdir()
+    (run / "summary.json").write_text(summary.to_json(), encoding="utf-8")
+    assert read_path(run) == [(f"mine: {name}", item) for name, item in drawn.items()]
+    # Of a file that a browser sent nobody knows the folder.
+    content = (run / "summary.json").read_bytes()
+    assert read_upload("summary.json", content) == [(f"run: {name}", item) for name, item in drawn.items()]
+    with pytest.raises(ValueError, match=r"^summary\.json has the schema None"):
+        read_upload("summary.json", b"{}")
 
 
 def test_text_is_read_whatever_its_form(tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import itertools
 import sys
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from hwgpt_gym.onboarding.layers import fit_layers, layer_posterior, layer_prior
 from hwgpt_gym.onboarding.plan import make_plan
 from hwgpt_gym.onboarding.prior import LEVEL, make_prior
 from hwgpt_gym.onboarding.records import Conditions, Pass
-from hwgpt_gym.onboarding.torch_backend import TorchBackend
+from hwgpt_gym.onboarding.torch_backend import TorchBackend, kernel_time
 from hwgpt_gym.surrogates import load_surrogates
 
 SMALL = "gpt-s-10-192-2-2-2-2-2-2-2-2-2-2-4-4-4-4-4-4-4-4-4-4-True"
@@ -65,9 +67,52 @@ def test_what_the_torch_backend_refuses() -> None:
         TorchBackend("s", precision="int8")
     with pytest.raises(ValueError, match="target must be 'cpu' or 'cuda', got 'tpu'"):
         TorchBackend("s", target="tpu")
+    with pytest.raises(ValueError, match="kernels are timed with target 'cuda' only, got 'cpu'"):
+        TorchBackend("s", kernels=True)
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match="torch finds no CUDA device"):
             TorchBackend("s", target="cuda")
+
+
+class _Profiler:
+    """What torch's profiler would tell of a GPU: two kernels of 1 and 3 ms, and what the processor did meanwhile."""
+
+    def __init__(self, events: bool) -> None:
+        cuda, cpu = torch.autograd.DeviceType.CUDA, torch.autograd.DeviceType.CPU
+        made = [(cuda, 1e3), (cpu, 9e3), (cuda, 3e3)] if events else []
+        self._events = [
+            SimpleNamespace(device_type=kind, time_range=SimpleNamespace(elapsed_us=lambda own=micro: own))
+            for kind, micro in made
+        ]
+
+    def __enter__(self) -> _Profiler:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def events(self) -> list[SimpleNamespace]:
+        return self._events
+
+
+def test_the_kernels_alone_are_summed(monkeypatch) -> None:
+    calls = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda: calls.append("synchronized"))
+    monkeypatch.setattr(torch.profiler, "profile", lambda activities: _Profiler(events=True))
+    assert kernel_time(lambda: calls.append("ran")) == pytest.approx(4.0)
+    assert calls == ["ran", "synchronized"]
+    monkeypatch.setattr(torch.profiler, "profile", lambda activities: _Profiler(events=False))
+    with pytest.raises(RuntimeError, match="profiler saw no CUDA kernel"):
+        kernel_time(lambda: None)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_kernels_of_a_gpu_take_no_longer_than_the_pass() -> None:
+    backend = TorchBackend("s", target="cuda", precision="bfloat16", batch_size=8, sequence_length=1024, kernels=True)
+    run = backend.prepare(LARGE)
+    run()
+    timing = run()[0]
+    assert 0.0 < timing["kernels"] < 1.1 * timing["cuda"]
 
 
 def test_onnx_runtime_runs_the_same_model(tmp_path) -> None:
@@ -101,6 +146,25 @@ def test_a_program_gets_the_onnx_file(tmp_path) -> None:
     megabytes = backend.prepare(SMALL)()[0]["wall"]
     parameters = int(load_parameters(SMALL))
     assert megabytes == pytest.approx(4e-6 * parameters, rel=0.02)
+
+
+def test_files_of_weights_of_one_model_are_not_those_of_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from hwgpt_gym.onboarding.onnx_backend import OnnxFiles
+
+    def export(name: str, path: Path, conditions: Conditions) -> None:
+        path.write_text(name)
+        path.with_name("weights").write_text(name)
+
+    monkeypatch.setattr("hwgpt_gym.onboarding.onnx_backend.export", export)
+    files = OnnxFiles(Conditions(), limit=25)
+    first = files.path("a" * 5)
+    second = files.path("b" * 6)
+    assert [path.with_name("weights").read_text() for path in (first, second)] == ["aaaaa", "bbbbbb"]
+    assert files.path("a" * 5) == first
+    # 10 bytes and 12 are kept, with 4 more what was used longest ago goes with its weights.
+    files.path("cc")
+    assert not second.parent.exists()
+    assert first.with_name("weights").exists()
 
 
 def load_parameters(name: str) -> float:

@@ -113,8 +113,9 @@ def test_a_device_offers_what_it_knows(profile: DeviceProfile, tmp_path: Path) -
     assert "energy_j" not in bench.metrics
     with pytest.raises(ValueError, match="'energy_j' is not known of the device 'mine', which has latency_ms"):
         bench.evaluate(bench.space.sample(np.random.default_rng(0), 1), ["energy_j"])
-    with pytest.raises(ValueError, match="energy_j"):
-        Objective({"energy_j": "p50"}).bind(bench)
+    for limit, confidence in (("p50", None), (1.0, None), ("p50", 0.9)):
+        with pytest.raises(ValueError, match="'energy_j' is not known of the device 'mine', which has latency_ms"):
+            Objective({"energy_j": limit}, confidence=confidence).bind(bench)
     several = Benchmark(device=["a6000", profile, "h100"])
     assert [item.name for item in several.devices] == ["a6000", "mine", "h100"]
     assert "energy_j" not in several.metrics
@@ -341,7 +342,12 @@ def test_results_store_the_content_and_refuse_another_device(path: Path, tmp_pat
     program = "import sys\nfrom hwgpt_gym.agents import validate_result\nvalidate_result(sys.argv[1])"
     arguments = [sys.executable, "-c", program, str(file)]
     unknown = subprocess.run(arguments, capture_output=True, text=True, check=False)
-    assert "has to be loaded or registered first" in unknown.stderr
+    assert "has to be loaded (--device PATH) or registered first" in unknown.stderr
+    command = "import sys\nfrom hwgpt_gym.cli.app import run\nsys.exit(run(sys.argv[1:]))"
+    validate = [sys.executable, "-c", command, "validate", str(file), "--device"]
+    other.save(tmp_path / "other.safetensors")
+    for profile, code in ((path, 0), (tmp_path / "other.safetensors", cli.WRONG_INPUT)):
+        assert subprocess.run([*validate, str(profile)], capture_output=True, check=False).returncode == code
     register_device(other)
     wrong = subprocess.run(arguments, capture_output=True, text=True, check=False)
     assert "but the profile" in wrong.stderr

@@ -133,6 +133,9 @@ def test_what_a_plan_refuses(tmp_path) -> None:
     path.write_text("{}")
     with pytest.raises(ValueError, match="no plan of version 1"):
         Plan.load(path)
+    path.write_text('{"plan_version": 1, "scale": "s"}')
+    with pytest.raises(ValueError, match=r"is no plan: one has \['architectures', .*'scale'\], got \['scale'\]"):
+        Plan.load(path)
     for content in (b"{", b"[" * 100_000, b"\xff\xfe", b"9" * 10_000, b"[]"):
         path.write_bytes(content)
         with pytest.raises(ValueError, match=r"plan\.json"):

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from hwgpt_gym import Architecture, get_search_space
+from hwgpt_gym import Architecture, Benchmark, get_search_space, solve
 from hwgpt_gym.onboarding.check import further, later_checks
 from hwgpt_gym.onboarding.command_backend import CommandBackend
 from hwgpt_gym.onboarding.fit import fit_log, fit_table
@@ -53,13 +53,37 @@ def test_a_known_device_is_found_through_drift_and_noise(backend, tmp_path) -> N
     assert metric.checks.within_two >= 0.75
     # What was measured near a limit, and never fitted, lies where it was predicted: five of six at least.
     near = np.argsort(np.abs(truth - np.median(truth)))[:6]
-    later = check_plan([str(item) for item in space.decode(test[near])])
+    # And so does the optimum under that limit, which with a margin keeps it when it is measured.
+    profile = DeviceProfile("known", "Known", {"s": fit_log(PLAN, read_log(log_path, PLAN))})
+    optimum = solve(Benchmark("s", profile), {"latency_ms": "p50"}, confidence=0.95)
+    later = check_plan([*(str(item) for item in space.decode(test[near])), str(optimum.architecture)])
     _run(backend, tmp_path / "later.jsonl", 0.5, later)
     own = fit_log(PLAN, read_log(log_path, PLAN))
     checks, logs, deviations, state = later_checks(own, later, read_log(tmp_path / "later.jsonl", later))
-    assert len(checks) == 6
-    assert np.sum(np.abs(logs) <= 2.0 * deviations) >= 5
+    assert len(checks) == 7
+    assert np.sum(np.abs(logs[:6]) <= 2.0 * deviations[:6]) >= 5
+    assert checks.values[6] <= optimum.objective.limits["latency_ms"]
     assert set(state) <= set(space.embed_dims)
+
+
+def test_the_times_of_kernels_are_fitted_where_they_are_asked_for(backend, tmp_path) -> None:
+    _run(backend, tmp_path / "log.jsonl", 1.0)
+    lines = []
+    for line in (tmp_path / "log.jsonl").read_text().splitlines():
+        record = json.loads(line)
+        if "visit" in record:
+            for timing in (record["before"], *record["runs"], record["after"]):
+                timing["cuda"] = timing.pop("cpu")
+                timing["kernels"] = timing["cuda"] / 2.0
+        lines.append(json.dumps(record))
+    (tmp_path / "log.jsonl").write_text("\n".join(line for line in lines if "layers" not in json.loads(line)))
+    log = read_log(tmp_path / "log.jsonl", PLAN)
+    events, kernels = (fit_log(PLAN, log, clock).metrics["latency_ms"] for clock in (None, "kernels"))
+    assert (events.clock, kernels.clock) == ("cuda", "kernels")
+    test = backend.space.sample(np.random.default_rng(8), 100)
+    np.testing.assert_allclose(kernels.posterior.model.predict(test), events.posterior.model.predict(test) / 2.0)
+    with pytest.raises(ValueError, match="the clock 'cpu' was not read"):
+        fit_log(PLAN, log, "cpu")
 
 
 def test_drift_is_divided_out(backend, tmp_path) -> None:
@@ -127,12 +151,13 @@ def test_damaged_lines_are_named_and_nothing_else_is_lost(backend, tmp_path) -> 
     nan["runs"][0]["cpu"] = float("nan")
     foreign["visit"] = make_plan("m", 3, 0).architectures[0]
     wrong = [json.dumps(item) for item in (negative, nan, foreign)]
-    wrong += ["[" * 100_000, json.dumps({**negative, "visit": "x" * 100_000}), '{"something": 1}', lines[-1][:40]]
-    path.write_text("\n".join([*lines, *wrong]))
+    wrong += ["[" * 100_000, json.dumps({**negative, "visit": "x" * 100_000}), '{"something": 1}', lines[-1]]
+    path.write_text("\n".join([*lines, *wrong, lines[-1][:40]]))
     log = read_log(path, PLAN)
     assert len(log.visits) == visits
     number = len(lines)
-    said = ("before.cpu", "runs.0.cpu", "of scale 'm'", "no JSON", "before.cpu", "none of", "truncated")
+    again = f"is line {number} again"
+    said = ("before.cpu", "runs.0.cpu", "of scale 'm'", "no JSON", "before.cpu", "none of", again, "truncated")
     assert len(log.remarks) == len(said)
     assert max(map(len, log.remarks)) < 600
     for offset, message in enumerate(said, start=1):
