@@ -39,5 +39,8 @@ class AmortisedBeam(Agent):
 
         check_limits(problem)
         policy = load_pretrained(problem.space.scale)
-        found = policy.beam(tables_of(problem.bound), self.beam, LimitKeeper(problem.bound))
+        keeper = LimitKeeper(problem.bound)
+        if not keeper.possible:
+            raise ValueError(f"no architecture keeps the limits {dict(problem.bound.limits)}")
+        found = policy.beam(tables_of(problem.bound), self.beam, keeper)
         problem.evaluate(found[: problem.remaining])

@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from hwgpt_gym.benchmark import AnyDevice, Benchmark
-from hwgpt_gym.checks import check_integer, check_type
+from hwgpt_gym.checks import check_flag, check_integer, check_type, echo
 from hwgpt_gym.console import floats
 from hwgpt_gym.metrics import DEVICE_METRICS
 from hwgpt_gym.objective import BoundObjective, Limit, Objective
@@ -110,9 +110,12 @@ def recommend(
 
     check_integer("beam", beam, 1, MOST_BEAM)
     check_type("constraint", constraint, Mapping, "a dictionary of limits by cost")
+    check_flag("strict", strict)
     if not 1 <= len(constraint) <= SLOTS:
         raise ValueError(f"constraint must limit one or two costs, got {len(constraint)}: {list(constraint)}")
     bench = Benchmark(scale, device)
+    if len(bench.devices) > 1:
+        raise ValueError(f"device must be a single one, got {echo(device)}")
     bound = Objective(constraint, confidence=confidence).bind(bench)
     policy = load_pretrained(bench.scale)
     begin = time.perf_counter()

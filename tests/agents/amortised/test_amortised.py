@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hwgpt_gym import Benchmark
+from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.agents.amortised import SyntheticDevices, evaluate, load_pretrained, recommend
 from hwgpt_gym.agents.amortised.baselines import _solutions, evaluate_nearest, evaluate_profiled
 from hwgpt_gym.agents.amortised.curves import RIVALS, search_curves
@@ -246,6 +247,13 @@ def test_recommendations_have_alternatives():
         recommend("a6000", {"latency_ms": "p40"}, beam=0)
     with pytest.raises(ValueError, match="no architecture of scale"):
         recommend("a6000", {"latency_ms": 1.0})
+    with pytest.raises(ValueError, match="device must be a single one, got 'all'"):
+        recommend("all", {"latency_ms": "p40"})
+    with pytest.raises(TypeError, match="strict must be True or False, got 'no'"):
+        recommend("a6000", {"latency_ms": "p40"}, strict="no")
+    problem = SearchProblem(Benchmark("s", "a6000"), Objective({"latency_ms": 1.0}, "hinge"), 10)
+    with pytest.raises(ValueError, match="no architecture keeps the limits"):
+        make_agent("amortised_beam").run(problem)
 
 
 def test_a_registered_device_of_ones_own_is_answered_for(monkeypatch, tmp_path):
