@@ -215,7 +215,6 @@ def kernel_time(step: Callable[[], object]) -> float:
         RuntimeError: If the profiler saw none.
     """
     import torch
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
     with warnings.catch_warnings():
@@ -223,7 +222,8 @@ def kernel_time(step: Callable[[], object]) -> float:
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
             step()
             torch.cuda.synchronize()
-        events = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
+        events = [event for event in profiler.events() if event.device_type.name == "CUDA"]
     if not events:
         raise RuntimeError("torch's profiler saw no CUDA kernel: time without kernels")
-    return sum(event.time_range.elapsed_us() for event in events) / 1e3
+    microseconds: float = sum(event.time_range.elapsed_us() for event in events)
+    return microseconds / 1e3
