@@ -215,15 +215,15 @@ def kernel_time(step: Callable[[], object]) -> float:
         RuntimeError: If the profiler saw none.
     """
     import torch
-    from torch.autograd import DeviceType
     from torch.profiler import ProfilerActivity, profile
 
+    autograd: Any = torch.autograd  # which does not export all that it documents
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Of cycles, of which there is one.
         with profile(activities=[ProfilerActivity.CUDA]) as profiler:
             step()
             torch.cuda.synchronize()
-        events = [event for event in profiler.events() if event.device_type == DeviceType.CUDA]
+        events = [event for event in profiler.events() if event.device_type == autograd.DeviceType.CUDA]
     if not events:
         raise RuntimeError("torch's profiler saw no CUDA kernel: time without kernels")
-    return sum(event.time_range.elapsed_us() for event in events) / 1e3
+    return float(sum(event.time_range.elapsed_us() for event in events)) / 1e3
