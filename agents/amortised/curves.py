@@ -121,7 +121,11 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
     axes = figure.add_subplot()
     for agent, colour in zip(curves.regret, cycle((FAINT, BLUE, AMBER, GREEN, RED)), strict=False):
         mean = curves.mean(agent)
-        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour, label=agent.replace("_", " "))
+        axes.plot(np.arange(1, len(mean) + 1), mean, color=colour)
+        # What ends a little above another has its name higher up.
+        close = any(curves.mean(other)[-1] < mean[-1] < 1.3 * curves.mean(other)[-1] for other in curves.regret)
+        axes.annotate(agent.replace("_", " "), (len(mean), mean[-1]), (4, 8 * close), textcoords="offset points",
+                      color=colour, fontsize=9, va="center")  # fmt: skip
     axes.plot(list(policy), list(policy.values()), "o-", color=INK)
     first = min(policy)
     axes.annotate("amortised policy:\ngreedy and beams", (first, policy[first]), (8, 4), textcoords="offset points",
@@ -132,5 +136,6 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
     axes.set_ylabel("mean regret of the best so far")
     axes.set_title(title)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False)
+    longest = max((len(curves.mean(agent)) for agent in curves.regret), default=max(policy))
+    axes.set_xlim(right=8.0 * longest)  # Room for the names.
     return figure
