@@ -278,7 +278,7 @@ def test_unknown_names(small: Path, tmp_path: Path) -> None:
 def test_default_path(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HWGPT_DATASET", raising=False)
     assert default_dataset_path() is None
-    with pytest.raises(ValueError, match="set the environment variable HWGPT_DATASET"):
+    with pytest.raises(ValueError, match="let the environment variable HWGPT_DATASET name it"):
         load_dataset()
     monkeypatch.setenv("HWGPT_DATASET", str(small))
     assert default_dataset_path() == small
