@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy.typing as npt
 
-from hwgpt_gym.files import replacing
+from hwgpt_gym.files import first_problem, replacing
 from hwgpt_gym.search_space import FloatArray
 from hwgpt_gym.version import __version__
 
@@ -136,8 +136,7 @@ def _parse_description(path: object, schema: pyarrow.Schema) -> Description:
     try:
         return TypeAdapter(Description).validate_json(metadata[_DESCRIPTION])
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{path} is damaged: {'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
 
 
 @contextmanager

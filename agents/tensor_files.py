@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hwgpt_gym.checks import echo
+from hwgpt_gym.files import first_problem
 
 if TYPE_CHECKING:
     import torch
@@ -28,6 +29,18 @@ def digest_of(description: Mapping[str, Any] | None, tensors: Mapping[str, torch
         # As bytes: numpy does not have all types that a file may hold.
         digest.update(tensors[name].contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def check_finite(path: object, tensors: Mapping[str, torch.Tensor]) -> None:
+    """Check that weights that were read are numbers.
+
+    Raises:
+        ValueError: If not.
+    """
+    import torch
+
+    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
+        raise ValueError(f"{path} is damaged: not all of its weights are finite")
 
 
 def read_description(path: object, text: str, kind: type[Described], schema: str) -> Described:
@@ -54,9 +67,6 @@ def read_description(path: object, text: str, kind: type[Described], schema: str
     try:
         return TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        message = first["msg"].removeprefix("Value error, ")
-        raise ValueError(f"{path} is damaged: {where}{': ' * bool(where)}{message}") from None
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: its notes hold {error}") from None

@@ -14,7 +14,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 SEAL: Final = "sha256"
 """The entry of a JSON document that has the checksum of the others."""
@@ -86,6 +89,13 @@ def read_json(path: str | os.PathLike[str], text: str | bytes) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)} is no JSON: {error}") from None
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say in a line where the first thing is that pydantic refuses, and what is wrong with it."""
+    first = error.errors(include_url=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where}{': ' * bool(where)}{first['msg'].removeprefix('Value error, ')}"
 
 
 def seal(content: Mapping[str, Any]) -> dict[str, Any]:

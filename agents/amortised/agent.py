@@ -40,7 +40,6 @@ class AmortisedBeam(Agent):
         check_limits(problem)
         policy = load_pretrained(problem.space.scale)
         keeper = LimitKeeper(problem.bound)
-        if not keeper.possible:
-            raise ValueError(f"no architecture keeps the limits {dict(problem.bound.limits)}")
+        keeper.check_possible()
         found = policy.beam(tables_of(problem.bound), self.beam, keeper)
         problem.evaluate(found[: problem.remaining])

@@ -119,11 +119,11 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
 
     figure = new_figure()
     axes = figure.add_subplot()
-    for agent, colour in zip(curves.regret, cycle((FAINT, BLUE, AMBER, GREEN, RED)), strict=False):
-        mean = curves.mean(agent)
+    means = {agent: curves.mean(agent) for agent in curves.regret}
+    for (agent, mean), colour in zip(means.items(), cycle((FAINT, BLUE, AMBER, GREEN, RED)), strict=False):
         axes.plot(np.arange(1, len(mean) + 1), mean, color=colour)
         # What ends a little above another has its name higher up.
-        close = any(curves.mean(other)[-1] < mean[-1] < 1.3 * curves.mean(other)[-1] for other in curves.regret)
+        close = any(other[-1] < mean[-1] < 1.3 * other[-1] for other in means.values())
         axes.annotate(agent.replace("_", " "), (len(mean), mean[-1]), (4, 8 * close), textcoords="offset points",
                       color=colour, fontsize=9, va="center")  # fmt: skip
     axes.plot(list(policy), list(policy.values()), "o-", color=INK)
@@ -136,6 +136,6 @@ def draw_curves(curves: Curves, policy: Mapping[int, float], title: str) -> Figu
     axes.set_ylabel("mean regret of the best so far")
     axes.set_title(title)
     axes.spines[["top", "right"]].set_visible(False)
-    longest = max((len(curves.mean(agent)) for agent in curves.regret), default=max(policy))
+    longest = max(map(len, means.values()), default=max(policy))
     axes.set_xlim(right=8.0 * longest)  # Room for the names.
     return figure

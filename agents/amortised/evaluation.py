@@ -110,8 +110,7 @@ def samples(policy: AmortisedPolicy, bound: BoundObjective, count: int, rng: np.
         ValueError: If no architecture keeps the limits.
     """
     costs, keeper = tables_of(bound), LimitKeeper(bound)
-    if not keeper.possible:
-        raise ValueError(f"no architecture keeps the limits {dict(bound.limits)}")
+    keeper.check_possible()
     drawn = policy.build(costs.of(np.zeros(DRAWS * count, dtype=np.intp)), rng, keeper, greedy=1)
     _, first = np.unique(drawn, axis=0, return_index=True)
     return drawn[np.sort(first)[:count]]

@@ -56,8 +56,7 @@ class _Finetuning:
     def __init__(self, problem: SearchProblem, settings: Mapping[str, Any]) -> None:
         self._problem, self._settings = problem, settings
         self._keeper = LimitKeeper(problem.bound)
-        if not self._keeper.possible:
-            raise ValueError(f"no architecture keeps the limits {dict(problem.bound.limits)}")
+        self._keeper.check_possible()
         shipped = load_pretrained(problem.space.scale)
         self.policy = AmortisedPolicy(shipped.features, copy.deepcopy(shipped.network))
         self._rng = np.random.default_rng(problem.seed)

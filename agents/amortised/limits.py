@@ -39,15 +39,20 @@ class LimitKeeper:
 
     def __init__(self, bound: BoundObjective) -> None:
         self._space: SearchSpace = bound.bench.space
+        self._by_metric = dict(bound.limits)
         self._costs, self._limits = bound.limited_costs()
         self._settled = len(self._costs) <= 1 and not any(isinstance(cost, CautiousCost) for cost in self._costs)
         self._kept: list[npt.NDArray[np.bool_]] = [self._keeps(group) for group in range(len(GROUPS))]
         self._groups = np.array([kept.any() for kept in self._kept]).reshape(GROUP_SHAPE)
 
-    @property
-    def possible(self) -> bool:
-        """Whether some architecture keeps every limit."""
-        return bool(self._groups.any())
+    def check_possible(self) -> None:
+        """Check that some architecture keeps every limit.
+
+        Raises:
+            ValueError: If none does.
+        """
+        if not self._groups.any():
+            raise ValueError(f"no architecture keeps the limits {self._by_metric}")
 
     def __call__(self, encoded: Encoded, place: int, problem: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
         """Return the open choices of partial architectures that stand at one decision, ``bool (n, 3)``.

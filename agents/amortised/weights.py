@@ -15,7 +15,7 @@ import torch
 
 from hwgpt_gym.agents.amortised.features import CONTEXT, WIDTH, Features
 from hwgpt_gym.agents.amortised.policy import AmortisedPolicy, make_network
-from hwgpt_gym.agents.tensor_files import digest_of, read_description
+from hwgpt_gym.agents.tensor_files import check_finite, digest_of, read_description
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_integer
 from hwgpt_gym.files import replacing
@@ -122,8 +122,7 @@ def read_policy(path: str | os.PathLike[str]) -> AmortisedPolicy:
         raise ValueError(f"{path} is no amortised policy: {error}") from None
     if description.sha256 not in (description.checksum(tensors), digest_of(None, tensors)):
         raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
-    if not all(bool(torch.isfinite(value).all()) for value in tensors.values()):
-        raise ValueError(f"{path} is damaged: not all of its weights are finite")
+    check_finite(path, tensors)
     centre, deviation = (tensors.pop(name, torch.empty(0)).to(torch.float64).numpy() for name in (_CENTRE, _DEVIATION))
     if centre.shape != (CONTEXT,) or deviation.shape != (CONTEXT,):
         raise ValueError(f"{path} lacks what its {WIDTH} features are standardised by")

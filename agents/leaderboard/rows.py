@@ -227,7 +227,7 @@ def _read_cache(path: Path) -> dict[str, dict[str, Any]]:
     try:
         table = pyarrow.parquet.read_table(path)
         # The first ones have no checksum.
-        if (table.schema.metadata or {}).get(_CHECKSUM, _checksum(table)) != _checksum(table):
+        if (table.schema.metadata or {}).get(_CHECKSUM) not in (None, _checksum(table)):
             return {}
         return {str(row["file"]): {str(key): row[key] for key in row} for row in table.to_pandas().to_dict("records")}
     except (pyarrow.ArrowException, OSError, ValueError, KeyError):

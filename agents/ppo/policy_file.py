@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final
 
 import torch
 
-from hwgpt_gym.agents.tensor_files import digest_of, read_description
+from hwgpt_gym.agents.tensor_files import check_finite, digest_of, read_description
 from hwgpt_gym.checks import check_integer, check_type
 from hwgpt_gym.devices import get_device
 from hwgpt_gym.files import replacing
@@ -96,8 +96,7 @@ def read_policy(path: str | os.PathLike[str]) -> tuple[Description, dict[str, to
         raise ValueError(f"{path} is no policy: {error}") from None
     if description.sha256 is not None and description.sha256 != _digest(description, weights):
         raise ValueError(f"{path} is damaged: description and weights do not have their checksum")
-    if not all(bool(torch.isfinite(value).all()) for value in weights.values()):
-        raise ValueError(f"{path} is damaged: not all of its weights are finite")
+    check_finite(path, weights)
     return description, weights
 
 

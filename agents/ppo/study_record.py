@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from hwgpt_gym.checks import echo
-from hwgpt_gym.files import check_seal, read_json
+from hwgpt_gym.files import check_seal, first_problem, read_json
 
 SCHEMA: Final = "hwgpt-gym study 1"
 
@@ -69,8 +69,7 @@ def _read(path: str | os.PathLike[str]) -> dict[str, Any]:
         for stage in ("trials", "finals"):
             TypeAdapter(list[_Trial]).validate_json(json.dumps(record.get(stage, [])))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        raise ValueError(f"{stage}.{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        raise ValueError(f"{stage}.{first_problem(error)}") from None
     return record
 
 

@@ -17,7 +17,7 @@ from pydantic import ConfigDict, PlainSerializer, PlainValidator, TypeAdapter, V
 from hwgpt_gym.agents import SearchProblem, make_agent
 from hwgpt_gym.benchmark import Benchmark
 from hwgpt_gym.checks import check_between, check_integer, echo
-from hwgpt_gym.files import SEAL, check_seal, read_json, seal
+from hwgpt_gym.files import SEAL, check_seal, first_problem, read_json, seal
 from hwgpt_gym.objective import Objective
 from hwgpt_gym.onboarding.devices import content_of, find_device, reference_of
 from hwgpt_gym.search_space import Architecture, get_search_space
@@ -269,9 +269,7 @@ def read_record(kind: type[Record], path: Path) -> Record:
         text = json.dumps({key: value for key, value in content.items() if key not in _DERIVED})
         record = TypeAdapter(kind).validate_json(text)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{path} is damaged: {where}{': ' * bool(where)}{first['msg']}") from None
+        raise ValueError(f"{path} is damaged: {first_problem(error)}") from None
     check_seal(path, content)
     return record
 

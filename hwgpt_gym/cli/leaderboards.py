@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hwgpt_gym.checks import echo, suggest
+from hwgpt_gym.checks import echo
 from hwgpt_gym.cli.completion import complete_agent, complete_device, complete_suite
-from hwgpt_gym.cli.options import Json, Scale, Seed, refuse_options
+from hwgpt_gym.cli.options import Json, Scale, Seed, check_known, refuse_options
 from hwgpt_gym.console import make_table, messages, output, print_json
 from hwgpt_gym.files import check_destination
 
@@ -105,8 +105,7 @@ def leaderboard(
         refuse_options(context, ("scale", "limit", "seeds"), "with --agent; a suite has its own")
         names = suite or ["core"]
         for name in names:
-            if name not in {*SUITES, "all"}:
-                raise ValueError(f"unknown suite {echo(name)}: {suggest(name, [*SUITES, 'all'])}")
+            check_known("suite", name, [*SUITES, "all"])
         chosen = dict.fromkeys(item for name in names for item in (PUBLISHED if name == "all" else [name]))
         suites = [get_suite(name).on(device) if device else get_suite(name) for name in chosen]
         words = [word for name in names for word in ("--suite", name)]

@@ -177,7 +177,7 @@ def check_known(option: str, value: str, legal: Iterable[str]) -> None:
     """
     names = list(legal)
     if value not in names:
-        raise ValueError(f"unknown {option} {value!r}: {suggest(value, names)}")
+        raise ValueError(f"unknown {option} {echo(value)}: {suggest(value, names)}")
 
 
 def limit_rows(metrics: Mapping[str, float], bound: BoundObjective) -> list[tuple[str, str, str, str]]:

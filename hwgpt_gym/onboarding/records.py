@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from hwgpt_gym.checks import echo
+from hwgpt_gym.files import first_problem
 from hwgpt_gym.onboarding.plan import Plan
 from hwgpt_gym.search_space import Architecture
 
@@ -243,9 +244,7 @@ def _parse(line: bytes, plan: Plan) -> Header | Visit | Pass | Failure:
 
 def explain(error: ValidationError) -> str:
     """Say in a line what is wrong with a document."""
-    first = error.errors()[0]
-    place = ".".join(str(part) for part in first["loc"])
-    return f"{place}: {first['msg']}, got {echo(first['input'])}"
+    return f"{first_problem(error)}, got {echo(error.errors()[0]['input'])}"
 
 
 def _check_same(path: str | os.PathLike[str], known: Conditions, new: Conditions, whose: str) -> None:
